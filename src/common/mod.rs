@@ -1,0 +1,1 @@
+//! Shared small things: paths, time, threads, configuration.

@@ -1,0 +1,3 @@
+//! The one binary: subcommands, each a line into the library.
+
+fn main() {}

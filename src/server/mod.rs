@@ -1,0 +1,3 @@
+//! The server: connections, the processor chain, the words. See ARCHITECTURE.md for the threads.
+
+pub mod request_body;
