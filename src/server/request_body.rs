@@ -61,8 +61,7 @@ impl RequestBody {
     /// requests: the connection handles them before.
     pub fn decode(op: i32, input: &mut Input<'_>) -> RequestBody {
         let Some(op_code) = OpCode::from_i32(op) else { return RequestBody::Unknown(op) };
-        RequestBody::decode_known(op_code, input)
-            .unwrap_or_else(|_: JuteError| RequestBody::Malformed(op_code))
+        RequestBody::decode_known(op_code, input).unwrap_or(RequestBody::Malformed(op_code))
     }
 
     fn decode_known(op: OpCode, input: &mut Input<'_>) -> Result<RequestBody, JuteError> {
