@@ -1,0 +1,3 @@
+//! Client connections: accepting, reading, sending.
+
+pub mod outbox;
