@@ -1,3 +1,4 @@
 //! Client connections: accepting, reading, sending.
 
+pub mod frame;
 pub mod outbox;
