@@ -1,0 +1,22 @@
+//! A standalone server, seen by its clients. Nearly every test is a story that runs against Java's
+//! server and against zabkeeper; `support` says how. Numbers in names (`b11_…`) are those of the
+//! forty behaviours that a naive port gets wrong.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod nodes;
+
+use support::both::Flavor;
+
+/// Everything on: all four-letter words, TTL nodes, sessions up to a minute; the reaper hardly ever.
+pub static PLAIN: Flavor = Flavor::new(
+    &[
+        "4lw.commands.whitelist=*",
+        "extendedTypesEnabled=true",
+        "minSessionTimeout=1000",
+        "maxSessionTimeout=60000",
+    ],
+    &["znode.container.checkIntervalMs=3600000"],
+);

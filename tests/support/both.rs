@@ -1,0 +1,232 @@
+//! Runs a scenario against Java's server and zabkeeper and compares what the clients saw, packet
+//! for packet. The transcript of Java is also kept in `expected/`, so that most of the comparison
+//! works where there is no Java.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use parking_lot::{Mutex, MutexGuard};
+use zabkeeper::jute::{Input, Jute};
+use zabkeeper::proto::OpCode;
+use zabkeeper::proto::messages::{
+    AuthPacket, DeleteRequest, GetChildrenRequest, GetChildrenResponse,
+};
+
+use super::peer::{Story, create, text};
+use super::server::{Setup, Target, TestServer, targets};
+use super::wire::{Packet, Received, Wire, new_session};
+
+/// `super:secret` as `digest` super user; in the configuration of every flavour.
+pub const SUPER_DIGEST: &str = "super:lK75jTNcA+U9vtVEw5vB51mj/w4=";
+/// The password of the super user.
+pub const SUPER_TOKEN: &str = "super:secret";
+
+/// A configuration whose servers are started at the first use and shared by all its stories, which
+/// take turns.
+pub struct Flavor {
+    conf: &'static [&'static str],
+    properties: &'static [&'static str],
+    tick_ms: u32,
+    stage: bool,
+    java: OnceLock<Mutex<TestServer>>,
+    zabkeeper: OnceLock<Mutex<TestServer>>,
+}
+
+impl Flavor {
+    /// Every story begins with an empty node `/t`, and leaves nothing behind.
+    pub const fn new(conf: &'static [&'static str], properties: &'static [&'static str]) -> Flavor {
+        Flavor {
+            conf,
+            properties,
+            tick_ms: 500,
+            stage: true,
+            java: OnceLock::new(),
+            zabkeeper: OnceLock::new(),
+        }
+    }
+
+    /// Without `/t` and without clearing, for servers that would refuse it.
+    pub const fn bare(
+        conf: &'static [&'static str],
+        properties: &'static [&'static str],
+    ) -> Flavor {
+        let mut flavor = Flavor::new(conf, properties);
+        flavor.stage = false;
+        flavor
+    }
+
+    /// With another tick than 500 ms.
+    pub const fn tick(mut self, tick_ms: u32) -> Flavor {
+        self.tick_ms = tick_ms;
+        self
+    }
+
+    /// The shared server, started when there is none.
+    pub fn server(&self, target: Target) -> MutexGuard<'_, TestServer> {
+        let cell = match target {
+            Target::Java => &self.java,
+            Target::Zabkeeper => &self.zabkeeper,
+        };
+        let server = cell.get_or_init(|| {
+            let mut properties = self.properties.to_vec();
+            let digest =
+                format!("zookeeper.DigestAuthenticationProvider.superDigest={SUPER_DIGEST}");
+            properties.push(&digest);
+            Mutex::new(TestServer::start(
+                target,
+                &Setup::new(self.conf, &properties).tick(self.tick_ms),
+            ))
+        });
+        let mut server = server.lock();
+        if !server.is_running() {
+            let log = server.log_tail();
+            eprintln!("{target} had ended; starting it again\n{log}");
+            server.restart();
+        }
+        server
+    }
+
+    /// The transcript of one run.
+    pub fn tell(&self, target: Target, scenario: &dyn Fn(&Story<'_>)) -> Vec<String> {
+        let server = self.server(target);
+        if self.stage {
+            clear(&server);
+            set_stage(&server);
+        }
+        let story = Story::new(&server);
+        scenario(&story);
+        story.finish()
+    }
+}
+
+/// Declares a test that compares transcripts.
+#[macro_export]
+macro_rules! story {
+    ($(#[$meta:meta])* $name:ident on $flavor:ident, |$story:ident| $body:block) => {
+        $(#[$meta])*
+        #[test]
+        fn $name() {
+            $crate::support::both::check_both(
+                &$flavor,
+                stringify!($name),
+                &|$story: &$crate::support::peer::Story<'_>| $body,
+            );
+        }
+    };
+}
+
+/// Runs the scenario on every target and compares with Java's kept transcript.
+pub fn check_both(flavor: &Flavor, name: &str, scenario: &dyn Fn(&Story<'_>)) {
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/standalone/expected")
+        .join(format!("{name}.txt"));
+    let bless = std::env::var("ZABKEEPER_BLESS").is_ok_and(|value| value == "1");
+    for &target in targets() {
+        let seen = flavor.tell(target, scenario);
+        if target == Target::Java && bless {
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(&file, seen.join("\n") + "\n").unwrap();
+            continue;
+        }
+        let expected = fs::read_to_string(&file)
+            .unwrap_or_else(|e| panic!("{}: {e}; run with ZABKEEPER_BLESS=1", file.display()));
+        let expected: Vec<&str> = expected.lines().collect();
+        if seen != expected {
+            panic!("{name}: {target} differs from the kept transcript\n{}", diff(&expected, &seen));
+        }
+    }
+}
+
+/// Lines of `-` expected and `+` seen, in their context.
+pub fn diff(expected: &[&str], seen: &[String]) -> String {
+    // Longest common subsequence; stories have some hundred lines at most.
+    let (rows, columns) = (expected.len(), seen.len());
+    let mut longest = vec![vec![0usize; columns + 1]; rows + 1];
+    for i in (0..rows).rev() {
+        for j in (0..columns).rev() {
+            longest[i][j] = if expected[i] == seen[j] {
+                longest[i + 1][j + 1] + 1
+            } else {
+                longest[i + 1][j].max(longest[i][j + 1])
+            };
+        }
+    }
+    let mut text = String::new();
+    let (mut i, mut j) = (0, 0);
+    while i < rows || j < columns {
+        if i < rows && j < columns && expected[i] == seen[j] {
+            let _ = writeln!(text, "    {}", seen[j]);
+            (i, j) = (i + 1, j + 1);
+        } else if j == columns || (i < rows && longest[i + 1][j] >= longest[i][j + 1]) {
+            let _ = writeln!(text, "  - {}", expected[i]);
+            i += 1;
+        } else {
+            let _ = writeln!(text, "  + {}", seen[j]);
+            j += 1;
+        }
+    }
+    text
+}
+
+/// A session of the harness itself, as the super user.
+struct Stagehand {
+    wire: Wire,
+    xid: i32,
+}
+
+impl Stagehand {
+    fn enter(server: &TestServer) -> Stagehand {
+        let mut wire = Wire::open(server.addr());
+        let response = wire.handshake(&new_session(20_000)).expect("a session");
+        assert_ne!(response.session_id, 0);
+        let auth = AuthPacket { op: 0, scheme: "digest".into(), auth: text(SUPER_TOKEN) };
+        wire.send(-4, OpCode::Auth.as_i32(), &auth.to_bytes());
+        assert_eq!(wire.packet().header.err, 0, "the super user");
+        Stagehand { wire, xid: 0 }
+    }
+
+    fn call(&mut self, op: OpCode, body: &impl Jute) -> Packet {
+        self.xid += 1;
+        self.wire.send(self.xid, op.as_i32(), &body.to_bytes());
+        self.wire.packet()
+    }
+
+    fn remove_below(&mut self, path: &str) {
+        let request = GetChildrenRequest { path: path.into(), watch: false };
+        let reply = self.call(OpCode::GetChildren, &request);
+        if reply.header.err != 0 {
+            return;
+        }
+        let reply = GetChildrenResponse::decode(&mut Input::unbounded(&reply.body)).unwrap();
+        for child in reply.children {
+            let child = if path == "/" { format!("/{child}") } else { format!("{path}/{child}") };
+            if child == "/zookeeper" {
+                continue;
+            }
+            self.remove_below(&child);
+            let reply = self.call(OpCode::Delete, &DeleteRequest { path: child, version: -1 });
+            assert!(matches!(reply.header.err, 0 | -101), "{:?}", reply.header);
+        }
+    }
+
+    fn leave(mut self) {
+        self.wire.send(self.xid + 1, OpCode::CloseSession.as_i32(), &[]);
+        while let Received::Frame(_) = self.wire.receive() {}
+    }
+}
+
+fn clear(server: &TestServer) {
+    let mut hand = Stagehand::enter(server);
+    hand.remove_below("/");
+    hand.remove_below("/zookeeper/quota");
+    hand.leave();
+}
+
+fn set_stage(server: &TestServer) {
+    let mut hand = Stagehand::enter(server);
+    let request = create("/t", "", zabkeeper::proto::Acl::open_unsafe(), 0);
+    assert_eq!(hand.call(OpCode::Create, &request).header.err, 0);
+    hand.leave();
+}
