@@ -1,1 +1,8 @@
-//! Shared small things: paths, time, threads, configuration.
+//! What every part needs: clocks, threads, ranked locks, paths, configuration, logging.
+
+pub mod config;
+pub mod exit_code;
+pub mod path_utils;
+pub mod sync;
+pub mod thread;
+pub mod time;
