@@ -3,13 +3,15 @@
 //! nothing is sent and nothing is read unless the caller asks.
 //!
 //! [`RawConnection`] hides nothing: it sends any bytes, well-formed or not, and hands back whole
-//! frames. A typed session on top of it follows.
+//! frames. [`ZooKeeper`] is a typed session on top of it.
 
 mod error;
 mod raw;
+mod zookeeper;
 
 pub use error::ClientError;
 pub use raw::{
     AUTH_XID, EVENT_XID, NO_SESSION, PING_XID, RawConnection, Reply, SET_WATCHES_XID,
     four_letter_word, frame, new_session_request, request_frame,
 };
+pub use zookeeper::{SessionCredentials, SessionEvent, ZooKeeper};

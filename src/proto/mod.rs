@@ -15,7 +15,7 @@ pub mod txn;
 
 pub use code::Code;
 pub use create_mode::{CreateMode, EphemeralType, ExtendedTypes};
-pub use data::{Acl, Id, Stat, StatPersisted};
+pub use data::{Acl, ClientInfo, Id, Stat, StatPersisted};
 pub use event::{AddWatchMode, EventType, KeeperState, WatchedEvent, WatcherType};
 pub use ids::{SessionId, Zxid};
 pub use op_code::OpCode;
