@@ -6,7 +6,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod acls;
+mod multi;
 mod nodes;
+mod watches;
 
 use support::both::Flavor;
 
@@ -20,3 +23,6 @@ pub static PLAIN: Flavor = Flavor::new(
     ],
     &["znode.container.checkIntervalMs=3600000"],
 );
+
+/// As it comes: nothing configured.
+pub static DEFAULTS: Flavor = Flavor::new(&[], &["znode.container.checkIntervalMs=3600000"]);
