@@ -112,7 +112,7 @@ ensure_kazoo() { # TARGET_DIR
 }
 
 has_zookeeper_jars() { # DIRECTORY
-  compgen -G "$1/lib/zookeeper-[0-9]*.jar" >/dev/null || [ -e "$1/lib/zookeeper.jar" ]
+  compgen -G "$1/lib/zookeeper-[0-9]*.jar" >/dev/null
 }
 
 # The Java reference server. Sets ZOOKEEPER_HOME to a directory with lib/*.jar: the one given, else
@@ -140,7 +140,9 @@ ensure_zookeeper() { # TARGET_DIR
   fi
   mkdir -p "$home/lib" || return 1
   # Debian's zookeeper.jar names what it needs in its manifest; lines of a manifest are folded.
-  for jar in zookeeper.jar $(
+  jar="$(readlink -f /usr/share/java/zookeeper.jar)" # With its version in the name.
+  ln -sfn "$jar" "$home/lib/" || return 1
+  for jar in $(
     python3 - <<'PYTHON'
 import os, re, zipfile
 with zipfile.ZipFile("/usr/share/java/zookeeper.jar") as jar:

@@ -171,7 +171,7 @@ do_start() {
   fi
   require_binary || { echo SERVER DID NOT START; exit 1; }
   warn_about_limits
-  nohup "$ZABKEEPER_BIN" server "${server_flags[@]}" "$ZOOCFG" \
+  nohup "$ZABKEEPER_BIN" server "$ZOOCFG" "${server_flags[@]}" \
     >"$_ZOO_DAEMON_OUT" 2>&1 </dev/null &
   pid=$!
   if ! echo -n "$pid" >"$ZOOPIDFILE"; then
@@ -192,10 +192,10 @@ do_start_foreground() {
   require_binary || exit 1
   warn_about_limits
   if [ -n "${ZOO_NOEXEC:-}" ]; then
-    "$ZABKEEPER_BIN" server "${server_flags[@]}" "$ZOOCFG"
+    "$ZABKEEPER_BIN" server "$ZOOCFG" "${server_flags[@]}"
     exit $?
   fi
-  exec "$ZABKEEPER_BIN" server "${server_flags[@]}" "$ZOOCFG"
+  exec "$ZABKEEPER_BIN" server "$ZOOCFG" "${server_flags[@]}"
 }
 
 do_stop() {
@@ -223,8 +223,8 @@ do_stop() {
 do_print_cmd() {
   find_binary
   local flags=""
-  [ "${#server_flags[@]}" -eq 0 ] || flags="$(printf '"%s" ' "${server_flags[@]}")"
-  echo "\"${ZABKEEPER_BIN:-$ZOOKEEPER_PREFIX/target/release/zabkeeper}\" server $flags\"$ZOOCFG\" > \"$_ZOO_DAEMON_OUT\" 2>&1 < /dev/null"
+  [ "${#server_flags[@]}" -eq 0 ] || flags="$(printf ' "%s"' "${server_flags[@]}")"
+  echo "\"${ZABKEEPER_BIN:-$ZOOKEEPER_PREFIX/target/release/zabkeeper}\" server \"$ZOOCFG\"$flags > \"$_ZOO_DAEMON_OUT\" 2>&1 < /dev/null"
 }
 
 # The client address and port of this server's own server.N line, as "[host:]port".

@@ -475,7 +475,7 @@ fn stripping_keeps_lines_and_drops_comments_and_literals() {
     check("a // b\nc", "a     \nc");
     check("a /* b /* c */ d */ e", "a                   e");
     check(r#"f("a\"b") // c"#, r#"f(      )     "#);
-    check("r#\"a\"b\"# + 1", "          + 1");
+    check("r#\"a\"b\"# + 1", "         + 1");
     check("'a' 'x: &'a str", "    'x: &'a str");
     check(r"'\'' '\u{41}' b", "              b");
 }
