@@ -209,3 +209,136 @@ fn redact(id: &str) -> String {
     }
     redacted
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::AuthSettings;
+    use super::*;
+    use crate::proto::perms;
+
+    fn policy() -> AclPolicy {
+        let settings = AuthSettings {
+            auth_providers: vec![
+                "org.apache.zookeeper.server.auth.SASLAuthenticationProvider".to_owned(),
+            ],
+            ..AuthSettings::default()
+        };
+        let providers = ProviderRegistry::new(&settings, &Arc::default()).unwrap();
+        AclPolicy::new(Arc::new(providers), false)
+    }
+
+    fn ids(list: &[(&str, &str)]) -> Vec<Id> {
+        list.iter().map(|(scheme, id)| Id::new(scheme, id)).collect()
+    }
+
+    fn acls(list: &[(i32, &str, &str)]) -> Vec<Acl> {
+        list.iter().map(|(perms, scheme, id)| Acl::new(*perms, scheme, id)).collect()
+    }
+
+    #[test]
+    fn any_entry_with_the_permission_and_a_matching_id_allows() {
+        let check = |acl: &[(i32, &str, &str)], perm, client: &[(&str, &str)], expected| {
+            let answer = policy().check_acl(&acls(acl), perm, &ids(client), Some("/a"), None);
+            assert_eq!(answer.is_ok(), expected, "{acl:?} {perm} {client:?}");
+        };
+        let bob = ("digest", "bob:x");
+        check(&[], perms::ADMIN, &[], true);
+        check(&[(perms::READ, "world", "anyone")], perms::READ, &[], true);
+        check(&[(perms::READ, "world", "anyone")], perms::WRITE, &[bob], false);
+        check(&[(perms::READ, "world", "someone")], perms::READ, &[bob], false);
+        check(&[(perms::ALL, "digest", "bob:x")], perms::WRITE, &[bob], true);
+        check(&[(perms::ALL, "digest", "bob:y")], perms::WRITE, &[bob], false);
+        check(&[(perms::ALL, "digest", "alice:x")], perms::READ, &[("super", "")], true);
+        // One bit of several is enough: getACL asks for READ or ADMIN.
+        check(&[(perms::ADMIN, "digest", "bob:x")], perms::READ | perms::ADMIN, &[bob], true);
+        check(
+            &[(perms::READ, "digest", "bob:x"), (perms::WRITE, "ip", "10.0.0.0/8")],
+            perms::WRITE,
+            &[bob, ("ip", "10.1.1.1")],
+            true,
+        );
+        // The id of another scheme does not count, nor does a scheme without a provider.
+        check(&[(perms::ALL, "digest", "bob:x")], perms::READ, &[("sasl", "bob:x")], false);
+        check(&[(perms::ALL, "nosuch", "a")], perms::READ, &[("nosuch", "a")], false);
+        check(&[(perms::ALL, "auth", "")], perms::READ, &[("auth", "")], false);
+    }
+
+    #[test]
+    fn skipped_checks_always_pass() {
+        let acl = acls(&[(0, "world", "anyone")]);
+        let skipping = AclPolicy { skip_acl: true, ..policy() };
+        assert_eq!(skipping.check_acl(&acl, perms::READ, &[], None, None), Ok(()));
+        assert_eq!(policy().check_acl(&acl, perms::READ, &[], None, None), Err(Code::NoAuth));
+    }
+
+    #[test]
+    fn acls_are_fixed_up_as_in_java() {
+        let client =
+            ids(&[("ip", "10.1.1.1"), ("digest", "bob:x"), ("sasl", "bob"), ("super", "")]);
+        let check = |set: &[(i32, &str, &str)], expected: Option<&[(i32, &str, &str)]>| {
+            let answer = policy().fixup_acl(&client, &acls(set));
+            assert_eq!(answer, expected.map(acls).ok_or(Code::InvalidAcl), "{set:?}");
+        };
+        check(&[], None);
+        check(&[(31, "world", "anyone")], Some(&[(31, "world", "anyone")]));
+        check(&[(31, "world", "")], None);
+        check(&[(31, "nosuch", "a")], None);
+        check(&[(31, "", "a")], None);
+        check(&[(31, "super", "")], None);
+        check(&[(31, "digest", "bob")], None);
+        check(&[(31, "ip", "10.0.0.0/33")], None);
+        check(&[(31, "ip", "10.0.0.0/8")], Some(&[(31, "ip", "10.0.0.0/8")]));
+        check(&[(-1, "world", "anyone")], Some(&[(-1, "world", "anyone")]));
+        // Only ids that identify the client; its own id is of no matter.
+        check(&[(3, "auth", "whatever")], Some(&[(3, "digest", "bob:x"), (3, "sasl", "bob")]));
+        // Duplicates are removed before, not after.
+        check(
+            &[
+                (3, "digest", "bob:x"),
+                (3, "digest", "bob:x"),
+                (1, "digest", "bob:x"),
+                (3, "auth", ""),
+            ],
+            Some(&[
+                (3, "digest", "bob:x"),
+                (1, "digest", "bob:x"),
+                (3, "digest", "bob:x"),
+                (3, "sasl", "bob"),
+            ]),
+        );
+        let nobody = policy().fixup_acl(&ids(&[("ip", "10.1.1.1")]), &acls(&[(31, "auth", "")]));
+        assert_eq!(nobody, Err(Code::InvalidAcl));
+    }
+
+    #[test]
+    fn hashes_are_hidden() {
+        let check = |id, expected| {
+            let hidden = redact_digest_ids(&acls(&[(1, "digest", id), (2, "ip", "::1")]));
+            assert_eq!(hidden, acls(&[(1, "digest", expected), (2, "ip", "::1")]));
+        };
+        check("user:hash", "user:x");
+        check("a:b\nc:d", "a:x\nc:x");
+        check("nocolon", "nocolon");
+        check("a:b:c", "a:x");
+        check("u:\u{2028}x:y", "u:x\u{2028}x:x");
+    }
+
+    #[test]
+    fn who_am_i_names_users_without_hashes() {
+        let policy = policy();
+        let client = ids(&[("ip", "10.1.1.1"), ("digest", "bob:x"), ("super", "CN=a")]);
+        let info = |scheme: &str, user: &str| ClientInfo {
+            auth_scheme: scheme.to_owned(),
+            user: user.to_owned(),
+        };
+        assert_eq!(
+            client_infos(policy.providers(), &client),
+            [info("ip", "10.1.1.1"), info("digest", "bob"), info("super", "")]
+        );
+        assert_eq!(user_names(policy.providers(), &client).as_deref(), Some("10.1.1.1,bob"));
+        assert_eq!(
+            user_names(policy.providers(), &ids(&[("super", "a"), ("digest", " :x")])),
+            None
+        );
+    }
+}

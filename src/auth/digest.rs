@@ -23,6 +23,10 @@ pub enum DigestAlgorithm {
     Sha512,
     Sha512_224,
     Sha512_256,
+    Sha3_224,
+    Sha3_256,
+    Sha3_384,
+    Sha3_512,
 }
 
 impl DigestAlgorithm {
@@ -40,6 +44,10 @@ impl DigestAlgorithm {
             "SHA-512" => DigestAlgorithm::Sha512,
             "SHA-512/224" => DigestAlgorithm::Sha512_224,
             "SHA-512/256" => DigestAlgorithm::Sha512_256,
+            "SHA3-224" => DigestAlgorithm::Sha3_224,
+            "SHA3-256" => DigestAlgorithm::Sha3_256,
+            "SHA3-384" => DigestAlgorithm::Sha3_384,
+            "SHA3-512" => DigestAlgorithm::Sha3_512,
             _ => return Err(AuthConfigError::DigestAlgorithm(name.to_owned())),
         })
     }
@@ -56,6 +64,10 @@ impl DigestAlgorithm {
             DigestAlgorithm::Sha512 => sha2::Sha512::digest(bytes).to_vec(),
             DigestAlgorithm::Sha512_224 => sha2::Sha512_224::digest(bytes).to_vec(),
             DigestAlgorithm::Sha512_256 => sha2::Sha512_256::digest(bytes).to_vec(),
+            DigestAlgorithm::Sha3_224 => sha3::Sha3_224::digest(bytes).to_vec(),
+            DigestAlgorithm::Sha3_256 => sha3::Sha3_256::digest(bytes).to_vec(),
+            DigestAlgorithm::Sha3_384 => sha3::Sha3_384::digest(bytes).to_vec(),
+            DigestAlgorithm::Sha3_512 => sha3::Sha3_512::digest(bytes).to_vec(),
         }
     }
 
@@ -127,5 +139,85 @@ impl AuthenticationProvider for DigestAuthenticationProvider {
 
     fn user_name<'a>(&self, id: &'a str) -> &'a str {
         id.split(':').next().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn provider(super_digest: Option<&str>) -> DigestAuthenticationProvider {
+        DigestAuthenticationProvider::new(DigestAlgorithm::Sha1, super_digest.map(str::to_owned))
+    }
+
+    #[test]
+    fn ids_are_those_of_java() {
+        let check = |auth, id| assert_eq!(DigestAlgorithm::Sha1.generate_digest(auth), id);
+        check("user:password", "user:tpUq/4Pn5A64fVZyQ0gOJ8ZWqkY=");
+        check("nocolon", "nocolon:Ra+cHr2ZoHvBjtNArFGNGlVie4g=");
+        check("", ":2jmj7l5rSw0yVb/vlWAYkK/YBwk=");
+        check(":x", ":57b19mLA2vMhI/edHul/TytWqWE=");
+        check("a:b:c", "a:cLzgnoJ6mP5qz3w+mwvPE2vDgu0=");
+        check("ü:ß", "ü:vB6Co0vguxtrKN0lKrXliXiGJq4=");
+        check("x:", "x:klkAALJ94iTJT/Sb0xMaO8xNka8=");
+    }
+
+    #[test]
+    fn algorithms_have_the_names_and_values_of_the_jdk() {
+        let check = |name: &str, hash: &str| {
+            let id = DigestAlgorithm::from_name(name).unwrap().generate_digest("user:password");
+            assert_eq!(id, format!("user:{hash}"), "{name}");
+        };
+        check("MD5", "OunqX+etW/ZSxR9D2ldCLA==");
+        check("SHA-1", "tpUq/4Pn5A64fVZyQ0gOJ8ZWqkY=");
+        check("sha", "tpUq/4Pn5A64fVZyQ0gOJ8ZWqkY=");
+        check("sha1", "tpUq/4Pn5A64fVZyQ0gOJ8ZWqkY=");
+        check("SHA-224", "6GVb/vhYOXU2cAmhuRkcw8i4Z9QlgKhGYZai5Q==");
+        check("SHA-256", "yRsdas04PETE7CDJcj51jDEYKh9PAjHWPZElmi6hS50=");
+        check("SHA-384", "htIoC30hHolTa+/hAI2QsaAqrqOKMHUmlPlzBeIkfRWNGBi/8/dVKpuOsOWVq8qs");
+        check("SHA-512/224", "MZdBJGxu8PSnKQpp+Fo/Xs6A8MWSKppTyvOXgQ==");
+        check("SHA-512/256", "BJ4p7RfQWcJD4uSvfIaTRHf2W3T/r7vXir0nGIUZvt4=");
+        check("SHA3-224", "iE1hEZYPbgaQsjoOF7BzR3Lz7yiM2opep1De6g==");
+        check("SHA3-256", "NAR2RZ7JZxGXKOuQubzhytx9PjP71AWWZoOY+TVw1hw=");
+        check("SHA3-384", "ohHEqQqd1LbhZS1M4c5EPH62D07UypO0a5QNAmWrxR442b/TvdLCT3OKB2ZtvgnF");
+        check(
+            "SHA-512",
+            "jpg++2gII4jzID8eXmWBSuUbGt1jbK9iB9PlOOf0uNwG7O0rsNtKX7GP4vq+QM0ncsfbzxZTuyf0xv2Xbkfz1Q==",
+        );
+        check(
+            "SHA3-512",
+            "crJkDTyqNBLSeN9ANTupt+rbekG69LtWeiMDgZ83Q+aPOWeSWYcv+UR8e+oDQH+grRbbiWDlL9r4FgwNVo+jdg==",
+        );
+        assert!(DigestAlgorithm::from_name("SHA-257").is_err());
+    }
+
+    #[test]
+    fn super_user_is_who_proves_the_super_digest() {
+        let provider = provider(Some("super:lK75jTNcA+U9vtVEw5vB51mj/w4="));
+        let digest = Id::new("digest", "super:lK75jTNcA+U9vtVEw5vB51mj/w4=");
+        assert_eq!(provider.ids(b"super:secret"), [Id::new("super", ""), digest]);
+        assert_eq!(provider.ids(b"super:wrong").len(), 1);
+    }
+
+    #[test]
+    fn undecodable_bytes_become_replacement_characters() {
+        let ids = provider(None).ids(b"a\xff:b");
+        assert_eq!(ids, [Id::new("digest", &DigestAlgorithm::Sha1.generate_digest("a\u{fffd}:b"))]);
+    }
+
+    #[test]
+    fn valid_ids_have_two_parts() {
+        for id in ["a:b", ":b", "a:b:", "a:b::", ":b:"] {
+            assert!(provider(None).is_valid(id), "{id}");
+        }
+        for id in ["a:", ":", "", "a::b", "::b", "a", "a:b:c", "::"] {
+            assert!(!provider(None).is_valid(id), "{id}");
+        }
+    }
+
+    #[test]
+    fn user_name_ends_at_the_colon() {
+        assert_eq!(provider(None).user_name("bob:hash"), "bob");
+        assert_eq!(provider(None).user_name("bob"), "bob");
     }
 }

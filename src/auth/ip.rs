@@ -169,3 +169,160 @@ fn parse_segments(text: &str) -> Option<Vec<u8>> {
     }
     Some(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn matches(id: &str, acl_expr: &str) -> bool {
+        let values = MatchValues { path: None, id, acl_expr, perm: 1, set_acls: None };
+        IpAuthenticationProvider.matches(&values)
+    }
+
+    #[test]
+    fn expressions_are_valid_as_in_java() {
+        for id in [
+            "127.0.0.1",
+            "+1.2.3.4",
+            "-0.1.2.3",
+            "1.2.3.4/32",
+            "1.2.3.4/0",
+            "1.2.3.4/+8",
+            "1.2.3.4/-0",
+            "::1",
+            "::",
+            "1::",
+            "1:2:3:4:5:6:7:8",
+            "::1/128",
+            "+1::",
+            "-1::",
+            "-fff::",
+            "1:2:3:4:5:6:7::",
+            "1:2:3:4:5:6::8",
+            "01.02.03.004",
+            "::2:3:4:5:6:7:8",
+        ] {
+            assert!(IpAuthenticationProvider.is_valid(id), "{id}");
+        }
+        for id in [
+            "1.2.3",
+            "1.2.3.4.5",
+            "256.1.1.1",
+            "1.2.3.4/",
+            "1.2.3.4/33",
+            "1.2.3.4/8/9",
+            "1:2:3:4:5:6:7",
+            "1::2::3",
+            ":::",
+            "1:::2",
+            "::1/129",
+            "12345::",
+            "g::",
+            ":1",
+            "1:",
+            "::ffff:1.2.3.4",
+            "localhost",
+            "",
+            "/8",
+            "1..2.3",
+            "1.2.3.4:5",
+            " 1.2.3.4",
+            "1.2.3.4/ 8",
+            "fe80::1%eth0",
+            "1.2.3.4/2147483648",
+        ] {
+            assert!(!IpAuthenticationProvider.is_valid(id), "{id}");
+        }
+    }
+
+    #[test]
+    fn networks_match_as_in_java() {
+        let check = |id, acl_expr, expected| {
+            assert_eq!(matches(id, acl_expr), expected, "{id} {acl_expr}");
+        };
+        check("10.1.2.3", "10.1.0.0/16", true);
+        check("10.2.2.3", "10.1.0.0/16", false);
+        check("10.1.2.3", "10.1.99.99/16", true);
+        check("10.1.2.3", "0.0.0.0/0", true);
+        check("10.1.2.3", "::/0", false);
+        check("0:0:0:0:0:0:0:1", "0.0.0.0/0", false);
+        check("0:0:0:0:0:0:0:1", "::1", true);
+        check("0:0:0:0:0:0:0:1", "::/0", true);
+        check("0:0:0:0:0:0:0:1", "::1/64", true);
+        check("10.1.2.255", "10.1.2.128/25", true);
+        check("10.1.2.127", "10.1.2.128/25", false);
+        check("2001:db8:0:0:0:0:0:5", "2001:db8::/33", true);
+        check("2001:db8:8000:0:0:0:0:5", "2001:db8::/33", false);
+        check("bad", "10.1.0.0/16", false);
+        check("10.1.2.3", "bad", false);
+        check("fe80:0:0:0:0:0:0:1%2", "fe80::/10", false);
+        check("127.0.0.1", "127.0.0.1", true);
+        check("127.0.0.1", "+127.0.0.1", true);
+        check("127.0.0.1", "127.0.0.1/31", true);
+    }
+
+    #[test]
+    fn addresses_are_printed_as_java_does() {
+        let check = |address: &str, expected| {
+            assert_eq!(host_address(&address.parse().unwrap()), expected, "{address}");
+        };
+        check("[::1]:1", "0:0:0:0:0:0:0:1");
+        check("[fe80::1]:1", "fe80:0:0:0:0:0:0:1");
+        check("[fe80::1%2]:1", "fe80:0:0:0:0:0:0:1%2");
+        check("[2001:db8::ff00:42:8329]:1", "2001:db8:0:0:0:ff00:42:8329");
+        check("[::ffff:1.2.3.4]:1", "1.2.3.4");
+        check("10.0.0.1:1", "10.0.0.1");
+    }
+
+    #[test]
+    fn forwarded_address_is_used_when_asked_for() {
+        let remote = "10.0.0.1:1".parse().unwrap();
+        let check = |header, is_used, expected| {
+            assert_eq!(client_ip_address(&remote, header, is_used), expected);
+        };
+        check(None, true, "10.0.0.1");
+        check(Some("1.1.1.1, 2.2.2.2"), false, "10.0.0.1");
+        check(Some(" 1.1.1.1 , 2.2.2.2"), true, "1.1.1.1");
+        check(Some(",2.2.2.2"), true, "2.2.2.2");
+        check(Some(","), true, "10.0.0.1");
+    }
+
+    proptest! {
+        #[test]
+        fn v4_networks_are_those_of_arithmetic(ours: u32, flip: u32, bits in 0..=32u32) {
+            // Few flipped bits, so that both answers come up.
+            let theirs = ours ^ (flip.checked_shr(bits.saturating_sub(1)).unwrap_or(0));
+            let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
+            let expr = format!("{}/{bits}", Ipv4Addr::from(ours));
+            let expected = ours & mask == theirs & mask;
+            prop_assert_eq!(matches(&Ipv4Addr::from(theirs).to_string(), &expr), expected);
+        }
+
+        #[test]
+        fn v6_networks_are_those_of_arithmetic(ours: u128, flip: u128, bits in 0..=128u32) {
+            let theirs = ours ^ (flip.checked_shr(bits.saturating_sub(1)).unwrap_or(0));
+            let mask = u128::MAX.checked_shl(128 - bits).unwrap_or(0);
+            let expr = format!("{}/{bits}", segments(Ipv6Addr::from(ours).segments()));
+            let theirs_text = segments(Ipv6Addr::from(theirs).segments());
+            prop_assert_eq!(matches(&theirs_text, &expr), ours & mask == theirs & mask);
+        }
+
+        #[test]
+        fn v6_addresses_without_quads_are_read_as_usual(address: u128, zeros in 0..=128u32) {
+            let address = Ipv6Addr::from(address.checked_shr(zeros).unwrap_or(0));
+            let text = address.to_string();
+            let expected = (!text.contains('.')).then(|| address.octets().to_vec());
+            prop_assert_eq!(parse_address(&text), expected);
+        }
+
+        #[test]
+        fn no_text_is_a_surprise(id in ".{0,30}", expr in "[0-9a-f:./+-]{0,30}") {
+            let _ = matches(&id, &expr);
+            let _ = matches(&expr, &id);
+        }
+    }
+}

@@ -56,3 +56,46 @@ fn is_multiple(key: &[u8], auth: &[u8]) -> bool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::AuthServer;
+    use crate::jute::Buffer;
+
+    struct Key(Option<&'static str>);
+
+    impl AuthServer for Key {
+        fn node_data(&self, path: &str) -> Buffer {
+            assert_eq!(path, "/key");
+            self.0.map(|key| key.as_bytes().into())
+        }
+    }
+
+    #[test]
+    fn multiples_of_the_key_are_accepted() {
+        let check = |key, auth: Option<&str>, expected| {
+            let mut ids = Vec::new();
+            let mut context = AuthContext {
+                remote: "127.0.0.1:1".parse().unwrap(),
+                certificate_subject: None,
+                server: &Key(key),
+                ids: &mut ids,
+                must_close: false,
+            };
+            let auth = auth.map(str::as_bytes);
+            let code = KeyAuthenticationProvider.handle_authentication(&mut context, auth);
+            assert_eq!(code, expected);
+            let granted = if code == Code::Ok { vec![Id::new("key", "")] } else { vec![] };
+            assert_eq!(ids, granted);
+        };
+        check(None, Some("anything"), Code::Ok);
+        check(Some("7"), Some("21"), Code::Ok);
+        check(Some("7"), Some("22"), Code::AuthFailed);
+        check(Some("0"), Some("22"), Code::Ok);
+        check(Some("-1"), Some("-2147483648"), Code::Ok);
+        check(Some("seven"), Some("22"), Code::AuthFailed);
+        check(Some("7"), Some("x"), Code::AuthFailed);
+        check(Some("7"), None, Code::AuthFailed);
+    }
+}

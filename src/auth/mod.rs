@@ -19,7 +19,9 @@ pub use digest::{DigestAlgorithm, DigestAuthenticationProvider};
 pub use ensemble::EnsembleAuthenticationProvider;
 pub use ip::{IpAuthenticationProvider, client_ip_address, host_address};
 pub use key::KeyAuthenticationProvider;
-pub use provider::{AuthConfigError, AuthContext, AuthServer, AuthenticationProvider, MatchValues};
+pub use provider::{
+    AuthConfigError, AuthContext, AuthServer, AuthenticationProvider, MatchValues, add_auth_info,
+};
 pub use provider_registry::{AuthSettings, ProviderRegistry};
 pub use sasl::SaslAuthenticationProvider;
 pub use x509::X509AuthenticationProvider;

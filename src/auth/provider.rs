@@ -50,12 +50,37 @@ pub struct AuthContext<'a> {
 }
 
 impl AuthContext<'_> {
-    /// Adds an id unless the connection has it already (`ServerCnxn.addAuthInfo`: ids are a set).
+    /// Adds an id to the connection's (see [`add_auth_info`]).
     pub fn add_auth_info(&mut self, id: Id) {
-        if !self.ids.contains(&id) {
-            self.ids.push(id);
-        }
+        add_auth_info(self.ids, id);
     }
+}
+
+/// Adds an id unless it is there already (`ServerCnxn.addAuthInfo`).
+///
+/// Java keeps the ids in a `ConcurrentHashMap`. Its order shows in the answer to `whoAmI` and in ACLs
+/// made from the scheme `auth`, so it is kept here: by bin, and within a bin as added.
+pub fn add_auth_info(ids: &mut Vec<Id>, id: Id) {
+    if !ids.contains(&id) {
+        ids.push(id);
+        // The table has 16 bins and doubles when it is three quarters full.
+        let mut bins = 16u32;
+        while ids.len() as u64 >= u64::from(bins) * 3 / 4 && bins < 1 << 30 {
+            bins *= 2;
+        }
+        ids.sort_by_key(|id| java_bin(id, bins));
+    }
+}
+
+/// `ConcurrentHashMap.spread` of `Id.hashCode`, in a table of `bins`.
+fn java_bin(id: &Id, bins: u32) -> u32 {
+    let text = |text: &str| {
+        text.encode_utf16()
+            .fold(0u32, |hash, unit| hash.wrapping_mul(31).wrapping_add(u32::from(unit)))
+    };
+    let hash = 17u32.wrapping_mul(37).wrapping_add(text(&id.scheme));
+    let hash = hash.wrapping_mul(37).wrapping_add(text(&id.id));
+    (hash ^ (hash >> 16)) & (bins - 1)
 }
 
 /// What providers may ask of the server.
@@ -93,4 +118,49 @@ pub enum AuthConfigError {
     /// Authentication is enforced with a scheme that no provider has.
     #[error("Authentication scheme {0} is not available.")]
     SchemeNotAvailable(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `scheme=id` each; the expected order was printed by Java.
+    fn check_order(added: &[&str], expected: &[&str]) {
+        let id = |text: &&str| text.split_once('=').map(|(s, i)| Id::new(s, i)).unwrap();
+        let mut ids = Vec::new();
+        for text in added.iter().chain(added) {
+            add_auth_info(&mut ids, id(text));
+        }
+        assert_eq!(ids, expected.iter().map(id).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn ids_are_a_set_in_the_order_of_java() {
+        check_order(
+            &["ip=127.0.0.1", "digest=user:tpUq/4Pn5A64fVZyQ0gOJ8ZWqkY=", "super="],
+            &["digest=user:tpUq/4Pn5A64fVZyQ0gOJ8ZWqkY=", "super=", "ip=127.0.0.1"],
+        );
+        check_order(
+            &["digest=a:b", "digest=c:d", "ip=10.0.0.1", "key="],
+            &["digest=a:b", "key=", "ip=10.0.0.1", "digest=c:d"],
+        );
+        check_order(
+            &[
+                "ip=0:0:0:0:0:0:0:1",
+                "digest=bob:x",
+                "digest=alice:y",
+                "digest=carol:z",
+                "sasl=bob",
+                "x509=CN=a",
+            ],
+            &[
+                "digest=carol:z",
+                "sasl=bob",
+                "x509=CN=a",
+                "digest=bob:x",
+                "digest=alice:y",
+                "ip=0:0:0:0:0:0:0:1",
+            ],
+        );
+    }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use log::{info, warn};
 
@@ -14,6 +15,8 @@ use super::{
     EnsembleAuthenticationProvider, IpAuthenticationProvider, KeyAuthenticationProvider,
     SaslAuthenticationProvider, X509AuthenticationProvider,
 };
+use crate::common::config::ServerConfig;
+use crate::metrics::ServerMetrics;
 
 /// The settings of all providers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +51,20 @@ impl Default for AuthSettings {
     }
 }
 
+impl From<&ServerConfig> for AuthSettings {
+    fn from(config: &ServerConfig) -> Self {
+        AuthSettings {
+            digest_enabled: config.digest_authentication_provider_enabled,
+            digest_alg: config.digest_authentication_provider_digest_alg.clone(),
+            super_digest: config.digest_authentication_provider_super_digest.clone(),
+            ensemble_auth_name: config.ensemble_auth_name.clone(),
+            x509_super_user: None,
+            let_any_sasl_user_do_x: None,
+            auth_providers: config.auth_providers.iter().map(|(_, class)| class.clone()).collect(),
+        }
+    }
+}
+
 /// Providers by scheme. Never changes after the start.
 pub struct ProviderRegistry {
     providers: BTreeMap<String, Box<dyn AuthenticationProvider>>,
@@ -58,7 +75,10 @@ impl ProviderRegistry {
     ///
     /// Errors: the digest algorithm is not known; Java then does not start either, even if the
     /// digest provider is switched off.
-    pub fn new(settings: &AuthSettings) -> Result<ProviderRegistry, AuthConfigError> {
+    pub fn new(
+        settings: &AuthSettings,
+        metrics: &Arc<ServerMetrics>,
+    ) -> Result<ProviderRegistry, AuthConfigError> {
         let mut registry = ProviderRegistry { providers: BTreeMap::new() };
         registry.add(Box::new(IpAuthenticationProvider));
         let digest = DigestAuthenticationProvider::new(
@@ -78,7 +98,8 @@ impl ProviderRegistry {
                 }
                 Some("EnsembleAuthenticationProvider") => {
                     let names = settings.ensemble_auth_name.as_deref();
-                    registry.add(Box::new(EnsembleAuthenticationProvider::new(names)));
+                    let metrics = Arc::clone(metrics);
+                    registry.add(Box::new(EnsembleAuthenticationProvider::new(names, metrics)));
                 }
                 Some("KeyAuthenticationProvider") => {
                     registry.add(Box::new(KeyAuthenticationProvider));
@@ -126,3 +147,49 @@ impl fmt::Debug for ProviderRegistry {
 
 /// Where ZooKeeper's own providers live.
 const PACKAGE: &str = "org.apache.zookeeper.server.auth.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(settings: &AuthSettings, expected: &str) {
+        let registry = ProviderRegistry::new(settings, &Arc::default()).unwrap();
+        assert_eq!(registry.list_providers(), expected);
+    }
+
+    #[test]
+    fn known_classes_are_built_in_and_others_left_out() {
+        let settings = AuthSettings::default();
+        check(&settings, "digest ip ");
+        let off = AuthSettings { digest_enabled: false, ..settings.clone() };
+        check(&off, "ip ");
+        let class = |name: &str| format!("org.apache.zookeeper.server.auth.{name}");
+        let more = AuthSettings {
+            auth_providers: vec![
+                class("SASLAuthenticationProvider"),
+                class("DigestAuthenticationProvider"),
+                class("KeyAuthenticationProvider"),
+                class("EnsembleAuthenticationProvider"),
+                class("X509AuthenticationProvider"),
+                class("NoSuchProvider"),
+                "com.example.Provider".to_owned(),
+            ],
+            ..off
+        };
+        check(&more, "digest ensemble ip key sasl x509 ");
+        assert!(ProviderRegistry::new(&more, &Arc::default()).unwrap().provider("").is_none());
+    }
+
+    #[test]
+    fn unknown_hash_stops_the_start() {
+        let settings = AuthSettings {
+            digest_alg: "NOPE".to_owned(),
+            digest_enabled: false,
+            ..AuthSettings::default()
+        };
+        assert_eq!(
+            ProviderRegistry::new(&settings, &Arc::default()).err(),
+            Some(AuthConfigError::DigestAlgorithm("NOPE".to_owned()))
+        );
+    }
+}

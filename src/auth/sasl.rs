@@ -45,3 +45,32 @@ impl AuthenticationProvider for SaslAuthenticationProvider {
         !realm.contains(['/', '@']) && name.matches('/').count() <= 1
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn valid_ids_are_kerberos_names() {
+        let provider = SaslAuthenticationProvider::new(None);
+        for id in ["bob", "bob@REALM", "bob/host@REALM", "@", "", "a/b/c", "/@"] {
+            assert!(provider.is_valid(id), "{id}");
+        }
+        for id in ["a/b/c@R", "a@b@c", "a@b/c"] {
+            assert!(!provider.is_valid(id), "{id}");
+        }
+    }
+
+    #[test]
+    fn any_user_is_meant_by_the_configured_id() {
+        let provider = SaslAuthenticationProvider::new(Some("anybody".to_owned()));
+        let check = |id, acl_expr, expected| {
+            let values = MatchValues { path: None, id, acl_expr, perm: 1, set_acls: None };
+            assert_eq!(provider.matches(&values), expected, "{id} {acl_expr}");
+        };
+        check("bob", "bob", true);
+        check("bob", "alice", false);
+        check("bob", "anybody", true);
+        check("super", "alice", true);
+    }
+}

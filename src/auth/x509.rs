@@ -59,34 +59,160 @@ impl AuthenticationProvider for X509AuthenticationProvider {
         true
     }
 
-    /// A distinguished name. Gap: only its outer form is checked (`type=value`, separated by commas
-    /// or semicolons), not the types that Java's `X500Principal` knows.
+    /// A distinguished name as `X500Principal` takes it. Gap: values are not checked for the
+    /// characters their type allows.
     fn is_valid(&self, id: &str) -> bool {
-        id.trim().is_empty() || split_unquoted(id).iter().all(|part| is_attribute(part))
+        id.is_empty()
+            || split_unquoted(id).is_some_and(|parts| parts.iter().all(|p| is_attribute(p)))
     }
 }
 
-/// The parts of a name between commas, semicolons and plus signs that are neither quoted nor escaped.
-fn split_unquoted(name: &str) -> Vec<String> {
-    let mut parts = vec![String::new()];
+/// The parts of a name between commas, semicolons and plus signs that are neither quoted nor escaped;
+/// `None` if it ends within a quotation or an escape.
+fn split_unquoted(name: &str) -> Option<Vec<String>> {
+    let mut parts = Vec::new();
+    let mut part = String::new();
     let (mut quoted, mut escaped) = (false, false);
     for c in name.chars() {
-        let is_separator = matches!(c, ',' | ';' | '+') && !quoted && !escaped;
-        if is_separator {
-            parts.push(String::new());
-        } else if let Some(part) = parts.last_mut() {
+        if matches!(c, ',' | ';' | '+') && !quoted && !escaped {
+            parts.push(std::mem::take(&mut part));
+        } else {
             part.push(c);
         }
         quoted ^= c == '"' && !escaped;
         escaped = c == '\\' && !escaped;
     }
-    parts
+    parts.push(part);
+    (!quoted && !escaped).then_some(parts)
 }
 
+/// `type=value`.
 fn is_attribute(part: &str) -> bool {
-    part.split_once('=').is_some_and(|(kind, _)| {
-        let kind = kind.trim();
-        !kind.is_empty()
-            && kind.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'))
+    part.split_once('=').is_some_and(|(kind, value)| is_kind(kind.trim()) && is_value(value.trim()))
+}
+
+/// A keyword of Java's `AVAKeyword`, or an object identifier.
+fn is_kind(kind: &str) -> bool {
+    let kind = kind.to_ascii_uppercase();
+    if KEYWORDS.contains(&kind.as_str()) {
+        return true;
+    }
+    let oid = kind.strip_prefix("OID.").unwrap_or(&kind);
+    let numbers: Option<Vec<u32>> = oid.split('.').map(|part| part.parse().ok()).collect();
+    match numbers.as_deref() {
+        Some([0 | 1, second, ..]) => *second < 40,
+        Some([2, _, ..]) => true,
+        _ => false,
+    }
+}
+
+fn is_value(value: &str) -> bool {
+    if let Some(hex) = value.strip_prefix('#') {
+        return is_der(hex);
+    }
+    if value.len() > 1 && value.starts_with('"') {
+        // What ends the quotation must end the value.
+        return split_unquoted(value.get(1..value.len() - 1).unwrap_or_default()).is_some()
+            && value.ends_with('"');
+    }
+    let mut escaped = false;
+    value.chars().all(|c| {
+        let is_allowed = escaped || !matches!(c, '"' | '<' | '>');
+        escaped = c == '\\' && !escaped;
+        is_allowed
     })
+}
+
+/// Hexadecimal digits of a tag, a length and that many bytes. Gap: the long form of lengths.
+fn is_der(hex: &str) -> bool {
+    let is_hex = hex.len().is_multiple_of(2) && hex.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let length = hex.get(2..4).and_then(|digits| usize::from_str_radix(digits, 16).ok());
+    is_hex && length.is_some_and(|length| hex.len() == 4 + 2 * length)
+}
+
+const KEYWORDS: [&str; 21] = [
+    "CN",
+    "C",
+    "L",
+    "S",
+    "ST",
+    "O",
+    "OU",
+    "T",
+    "IP",
+    "STREET",
+    "DC",
+    "DNQUALIFIER",
+    "DNQ",
+    "SURNAME",
+    "GIVENNAME",
+    "INITIALS",
+    "GENERATION",
+    "EMAIL",
+    "EMAILADDRESS",
+    "UID",
+    "SERIALNUMBER",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn valid_ids_are_distinguished_names() {
+        let provider = X509AuthenticationProvider::new(None);
+        for id in [
+            "CN=a",
+            "CN=a,O=b",
+            "",
+            "CN=",
+            "CN=a;O=b",
+            "CN=\"a,b\",O=c",
+            "CN=a\\,b",
+            "1.2.3=a",
+            "OID.1.2.3=a",
+            "emailAddress=a@b",
+            "CN=a+OU=b",
+            "UID=u",
+            "DC=x, DC=y",
+            "T=x",
+            "cn = a",
+            "1.2=a",
+        ] {
+            assert!(provider.is_valid(id), "{id}");
+        }
+        for id in [
+            "a",
+            "=x",
+            "XX=a",
+            "E=x",
+            "CN=a,",
+            "  ",
+            "CN=#1303",
+            "CN=a\"b",
+            "CN=a,,O=b",
+            "CN=a\\",
+            "9.9=x",
+            "CN=<a>",
+        ] {
+            assert!(!provider.is_valid(id), "{id}");
+        }
+    }
+
+    #[test]
+    fn super_user_matches_everything() {
+        let provider = X509AuthenticationProvider::new(Some("CN=root".to_owned()));
+        assert_eq!(
+            provider.ids("CN=root"),
+            [Id::new("super", "CN=root"), Id::new("x509", "CN=root")]
+        );
+        assert_eq!(provider.ids("CN=a"), [Id::new("x509", "CN=a")]);
+        let check = |id, acl_expr, expected| {
+            let values = MatchValues { path: None, id, acl_expr, perm: 1, set_acls: None };
+            assert_eq!(provider.matches(&values), expected, "{id} {acl_expr}");
+        };
+        check("CN=a", "CN=a", true);
+        check("CN=a", "CN=b", false);
+        check("CN=root", "CN=b", true);
+    }
 }

@@ -46,3 +46,27 @@ impl JavaRandom {
 
 const MULTIPLIER: u64 = 0x5_deec_e66d;
 const MASK: u64 = (1 << 48) - 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_those_of_java() {
+        for (seed, bits) in [
+            (42, 0x3fe7_4833_a06f_f457),
+            (43, 0x3fe7_4777_ca96_eeb4),
+            (44, 0x3fe7_43cc_7559_d285),
+            (45, 0x3fe7_4310_9780_cce2),
+        ] {
+            assert_eq!(JavaRandom::new(seed).next_double().to_bits(), bits, "{seed}");
+        }
+    }
+
+    #[test]
+    fn last_bytes_need_not_be_four() {
+        let mut bytes = [0; 7];
+        JavaRandom::new(-5).next_bytes(&mut bytes);
+        assert_eq!(bytes, [0x66, 0xe8, 0xf0, 0x44, 0x43, 0xf4, 0x09]);
+    }
+}

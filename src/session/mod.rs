@@ -11,5 +11,6 @@ pub use expiry_queue::ExpiryQueue;
 pub use java_random::JavaRandom;
 pub use session::Session;
 pub use session_tracker::{
-    Clock, SessionExpirer, SessionTrackerImpl, initialize_next_session_id, validate_server_id,
+    Clock, SessionExpirer, SessionTrackerImpl, SessionTrackerSettings, SessionTrackerThread,
+    initialize_next_session_id, validate_server_id,
 };

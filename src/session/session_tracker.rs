@@ -6,13 +6,19 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
-use log::{debug, trace};
-use parking_lot::Mutex;
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+use log::{debug, info, trace};
 
 use super::{ExpiryQueue, Session};
+use crate::common::sync::{Mutex, Rank};
+use crate::common::thread::{self, OwnedThread, ServerListener};
+use crate::common::time;
+use crate::metrics::ServerMetrics;
 use crate::proto::{Code, EphemeralType, ExtendedTypes, SessionId};
 
 /// Is told which sessions have expired (`SessionTracker.SessionExpirer`).
@@ -28,10 +34,20 @@ pub struct SessionTrackerImpl {
     /// Only uniqueness counts, hence relaxed.
     next_session_id: AtomicI64,
     clock: Clock,
+    metrics: Arc<ServerMetrics>,
 }
 
 /// Milliseconds of a monotonic clock.
 pub type Clock = Box<dyn Fn() -> i64 + Send + Sync>;
+
+/// The settings of a [`SessionTrackerImpl`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionTrackerSettings {
+    /// Width of an expiry bucket: `tickTime`.
+    pub tick_time_ms: i32,
+    /// The server's id, the top byte of its session ids. A standalone server has 1.
+    pub server_id: i64,
+}
 
 struct State {
     by_id: HashMap<SessionId, Arc<Session>>,
@@ -39,21 +55,33 @@ struct State {
 }
 
 impl SessionTrackerImpl {
-    /// A tracker whose sessions are `restored` (id and timeout, as loaded from disk): each gets its
-    /// full timeout anew. `tick_time_ms` is the width of a bucket.
+    /// A tracker whose sessions are `restored` (id and timeout in milliseconds, as loaded from
+    /// disk): each gets its full timeout anew. Nothing expires before [`SessionTrackerImpl::start`].
     #[must_use]
     pub fn new(
+        settings: SessionTrackerSettings,
         restored: impl IntoIterator<Item = (SessionId, i32)>,
-        tick_time_ms: i32,
-        server_id: i64,
+        metrics: Arc<ServerMetrics>,
+    ) -> SessionTrackerImpl {
+        SessionTrackerImpl::with_clock(settings, restored, metrics, Box::new(time::elapsed_ms))
+    }
+
+    /// As [`SessionTrackerImpl::new`] with another clock, for tests.
+    #[must_use]
+    pub fn with_clock(
+        settings: SessionTrackerSettings,
+        restored: impl IntoIterator<Item = (SessionId, i32)>,
+        metrics: Arc<ServerMetrics>,
         clock: Clock,
     ) -> SessionTrackerImpl {
         let now_ms = clock();
-        let state = State { by_id: HashMap::new(), queue: ExpiryQueue::new(tick_time_ms, now_ms) };
+        let queue = ExpiryQueue::new(settings.tick_time_ms, now_ms);
+        let first_id = initialize_next_session_id(settings.server_id, now_ms);
         let tracker = SessionTrackerImpl {
-            state: Mutex::new(state),
-            next_session_id: AtomicI64::new(initialize_next_session_id(server_id, now_ms)),
+            state: Mutex::new(Rank::Sessions, State { by_id: HashMap::new(), queue }),
+            next_session_id: AtomicI64::new(first_id),
             clock,
+            metrics,
         };
         for (id, timeout_ms) in restored {
             tracker.track_session(id, timeout_ms);
@@ -209,6 +237,30 @@ impl SessionTrackerImpl {
         }
     }
 
+    /// Starts the thread that expires sessions. It ends when the returned owner is dropped.
+    ///
+    /// Errors: the kernel refused the thread.
+    pub fn start(
+        self: &Arc<Self>,
+        expirer: Arc<dyn SessionExpirer>,
+        listener: &Arc<dyn ServerListener>,
+    ) -> io::Result<SessionTrackerThread> {
+        let (stop, stopped) = bounded::<()>(0);
+        let tracker = Arc::clone(self);
+        let body = move || {
+            loop {
+                let wait_ms = tracker.expire_due(&*expirer);
+                let wait = Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0));
+                if stopped.recv_timeout(wait) == Err(RecvTimeoutError::Disconnected) {
+                    info!("SessionTrackerImpl exited loop!");
+                    return Ok(());
+                }
+            }
+        };
+        let thread = thread::spawn_critical("SessionTracker", thread::STACK_BYTES, listener, body)?;
+        Ok(SessionTrackerThread { _stop: stop, _thread: thread })
+    }
+
     /// Marks the sessions that are due as closing and hands them to `expirer`. Returns the
     /// milliseconds until the next call is worthwhile.
     pub fn expire_due(&self, expirer: &dyn SessionExpirer) -> i64 {
@@ -222,10 +274,19 @@ impl SessionTrackerImpl {
             let expired = state.poll(now_ms);
             drop(state);
             for session in &expired {
+                self.metrics.stale_sessions_expired.increment();
                 expirer.expire(session);
             }
         }
     }
+}
+
+/// The running thread of a tracker; dropping it stops and joins the thread.
+#[derive(Debug)]
+pub struct SessionTrackerThread {
+    // Declared first, so dropped first: the thread waits for it.
+    _stop: Sender<()>,
+    _thread: OwnedThread,
 }
 
 impl State {
@@ -294,4 +355,210 @@ pub fn validate_server_id(server_id: i64, types: ExtendedTypes) -> Result<(), St
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::unbounded;
+
+    use super::*;
+    use crate::common::exit_code::ExitCode;
+
+    const SETTINGS: SessionTrackerSettings =
+        SessionTrackerSettings { tick_time_ms: 1000, server_id: 1 };
+
+    /// A tracker whose clock stands still until told otherwise.
+    struct Fixture {
+        clock: Arc<AtomicI64>,
+        metrics: Arc<ServerMetrics>,
+        tracker: SessionTrackerImpl,
+    }
+
+    fn fixture(restored: &[(i64, i32)]) -> Fixture {
+        let clock = Arc::new(AtomicI64::new(0));
+        let metrics = Arc::new(ServerMetrics::default());
+        let restored = restored.iter().map(|(id, timeout)| (SessionId(*id), *timeout));
+        let time = Arc::clone(&clock);
+        let tracker = SessionTrackerImpl::with_clock(
+            SETTINGS,
+            restored,
+            Arc::clone(&metrics),
+            Box::new(move || time.load(Ordering::Relaxed)),
+        );
+        Fixture { clock, metrics, tracker }
+    }
+
+    impl Fixture {
+        /// The sessions that expire when the clock shows `now_ms`.
+        fn expired_at(&self, now_ms: i64) -> Vec<i64> {
+            self.clock.store(now_ms, Ordering::Relaxed);
+            let (sender, receiver) = unbounded();
+            self.tracker.expire_due(&Expirer(sender));
+            receiver.try_iter().collect()
+        }
+    }
+
+    struct Expirer(Sender<i64>);
+
+    impl SessionExpirer for Expirer {
+        fn expire(&self, session: &Arc<Session>) {
+            assert!(session.is_closing());
+            self.0.send(session.id().0).unwrap();
+        }
+    }
+
+    #[test]
+    fn first_ids_are_those_of_java() {
+        for (server_id, now_ms, expected) in [
+            (1, 0, 0x0100_0000_0000_0000_u64),
+            (1, 123_456_789, 0x0100_075b_cd15_0000),
+            (0, 123_456_789, 0x0000_075b_cd15_0000),
+            (255, 0x7f_ffff_ffff, 0xff7f_ffff_ffff_0000),
+            (-1, 1 << 40, 0xff00_0000_0000_0000),
+            (128, 0, 0x8000_0000_0000_0001),
+            (128, 1 << 40, 0x8000_0000_0000_0001),
+            (256, 5, 0x0000_0000_0005_0000),
+            (5, (1 << 40) - 1, 0x05ff_ffff_ffff_0000),
+        ] {
+            let id = initialize_next_session_id(server_id, now_ms);
+            assert_eq!(id as u64, expected, "{server_id} {now_ms}");
+        }
+    }
+
+    #[test]
+    fn ids_follow_each_other_and_skip_what_is_taken() {
+        let Fixture { tracker, .. } = fixture(&[(0x0100_0000_0000_0001, 1000)]);
+        assert_eq!(tracker.create_session(1000).id(), SessionId(0x0100_0000_0000_0000));
+        assert_eq!(tracker.create_session(1000).id(), SessionId(0x0100_0000_0000_0002));
+        tracker.next_session_id.store(i64::MAX, Ordering::Relaxed);
+        assert_eq!(tracker.create_session(1000).id(), SessionId(i64::MAX));
+        // The owner of containers comes next.
+        assert_eq!(tracker.create_session(1000).id(), SessionId(i64::MIN + 1));
+        tracker.next_session_id.store(-1, Ordering::Relaxed);
+        assert_eq!(tracker.create_session(1000).id(), SessionId(-1));
+        assert_eq!(tracker.create_session(1000).id(), SessionId(1));
+    }
+
+    #[test]
+    fn server_ids_are_limited_with_extended_types() {
+        let on = ExtendedTypes { enabled: true, emulate_353: false };
+        assert!(validate_server_id(0xfe, on).is_ok());
+        assert!(validate_server_id(0xff, on).is_err());
+        assert!(validate_server_id(0xff, ExtendedTypes::default()).is_ok());
+    }
+
+    #[test]
+    fn sessions_expire_in_their_bucket_unless_touched() {
+        let fixture = fixture(&[(5, 1500), (6, 1500), (7, 1500)]);
+        assert_eq!(fixture.expired_at(1000), []);
+        fixture.tracker.session(SessionId(6)).unwrap().touch(1000);
+        assert!(fixture.tracker.touch_session(SessionId(7), 4000));
+        assert_eq!(fixture.expired_at(1999), []);
+        assert_eq!(fixture.expired_at(2000), [5]);
+        assert_eq!(fixture.expired_at(3000), [6]);
+        assert_eq!(fixture.expired_at(5000), []);
+        // All buckets that have passed are looked at in one call.
+        assert_eq!(fixture.expired_at(60_000), [7]);
+        assert_eq!(fixture.metrics.stale_sessions_expired.get(), 3);
+        // They stay known, as closing, until their closeSession is applied.
+        assert!(fixture.tracker.is_tracking(SessionId(5)));
+        assert!(!fixture.tracker.touch_session(SessionId(5), 1000));
+        fixture.tracker.remove_session(SessionId(5));
+        assert_eq!(fixture.tracker.global_sessions(), [SessionId(6), SessionId(7)]);
+    }
+
+    #[test]
+    fn reconnect_changes_the_timeout() {
+        let fixture = fixture(&[(5, 60_000)]);
+        let session = fixture.tracker.session(SessionId(5)).unwrap();
+        assert!(fixture.tracker.touch_session(SessionId(5), 1500));
+        assert_eq!(session.timeout_ms(), 1500);
+        assert_eq!(fixture.expired_at(1000), []);
+        assert!(session.touch(1000));
+        assert_eq!(fixture.expired_at(2999), []);
+        assert_eq!(fixture.expired_at(3000), [5]);
+    }
+
+    #[test]
+    fn closing_and_unknown_sessions_are_told_apart() {
+        let Fixture { tracker, .. } = fixture(&[(5, 1000)]);
+        let (known, unknown) = (SessionId(5), SessionId(6));
+        assert_eq!(tracker.check_session(known), Ok(()));
+        assert_eq!(tracker.check_session(unknown), Err(Code::UnknownSession));
+        assert_eq!(tracker.check_global_session(unknown), Err(Code::SessionExpired));
+        tracker.set_session_closing(known);
+        tracker.set_session_closing(unknown);
+        assert_eq!(tracker.check_session(known), Err(Code::SessionExpired));
+        assert_eq!(tracker.check_global_session(known), Err(Code::SessionExpired));
+        assert!(!tracker.touch_session(unknown, 1000));
+        assert_eq!(tracker.set_owner(unknown, 1), Err(Code::SessionExpired));
+    }
+
+    #[test]
+    fn tracking_again_keeps_the_session() {
+        let fixture = fixture(&[(5, 1000)]);
+        let session = fixture.tracker.session(SessionId(5)).unwrap();
+        assert!(!fixture.tracker.track_session(SessionId(5), 3000));
+        assert!(fixture.tracker.track_session(SessionId(6), 3000));
+        assert!(Arc::ptr_eq(&session, &fixture.tracker.session(SessionId(5)).unwrap()));
+        assert_eq!(fixture.tracker.global_session_count(), 2);
+        assert_eq!(fixture.expired_at(3999), []);
+        assert_eq!(fixture.expired_at(4000), [5, 6]);
+    }
+
+    #[test]
+    fn removed_session_is_closing_for_who_still_holds_it() {
+        let Fixture { tracker, .. } = fixture(&[]);
+        let session = tracker.create_session(1000);
+        tracker.remove_session(session.id());
+        assert!(!session.touch(1));
+        assert_eq!(tracker.global_session_count(), 0);
+    }
+
+    #[test]
+    fn owners_are_claimed_and_moved() {
+        let Fixture { tracker, .. } = fixture(&[(5, 1000)]);
+        let id = SessionId(5);
+        assert_eq!(tracker.check_session_owner(id, 1), Ok(()));
+        assert_eq!(tracker.check_session_owner(id, 2), Err(Code::SessionMoved));
+        assert_eq!(tracker.set_owner(id, 2), Ok(()));
+        assert_eq!(tracker.check_session_owner(id, 2), Ok(()));
+        assert_eq!(tracker.check_session(id), Ok(()));
+    }
+
+    #[test]
+    fn dump_is_formatted_as_java_does() {
+        let fixture = fixture(&[(0x5, 1500), (0x10, 1700), (0x6, 2500)]);
+        fixture.tracker.session(SessionId(6)).unwrap().touch(1000);
+        let mut dump = String::new();
+        fixture.tracker.dump_sessions(&mut dump, |time| format!("<{time}>"));
+        assert_eq!(
+            dump,
+            "Session Sets (2)/(3):\n\
+             2 expire at <2000>:\n\t0x5\n\t0x10\n\
+             1 expire at <4000>:\n\t0x6\n"
+        );
+    }
+
+    struct NoFailure;
+
+    impl ServerListener for NoFailure {
+        fn notify_stopping(&self, thread: &str, _: ExitCode, why: &str) {
+            panic!("{thread}: {why}");
+        }
+    }
+
+    #[test]
+    fn thread_expires_sessions_and_ends_with_its_owner() {
+        let settings = SessionTrackerSettings { tick_time_ms: 1, server_id: 1 };
+        let tracker = Arc::new(SessionTrackerImpl::new(settings, [], Arc::default()));
+        let (sender, receiver) = unbounded();
+        let listener: Arc<dyn ServerListener> = Arc::new(NoFailure);
+        let thread = tracker.start(Arc::new(Expirer(sender)), &listener).unwrap();
+        let session = tracker.create_session(5);
+        assert_eq!(receiver.recv(), Ok(session.id().0));
+        drop(thread);
+        // The thread held the only sender.
+        assert!(receiver.recv().is_err());
+    }
 }
