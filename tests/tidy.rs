@@ -427,6 +427,29 @@ fn no_file_names_a_path_of_one_machine() {
     report("paths of one machine", &findings);
 }
 
+/// `[text](place)` in the documents, places in the tree only.
+#[test]
+fn links_of_the_documents_lead_somewhere() {
+    let mut files = Vec::new();
+    walk(root(), &mut files);
+    files.retain(|path| path.extension().is_some_and(|ending| ending == "md"));
+    assert!(files.len() >= 3, "the documents were not found");
+    let mut findings = Vec::new();
+    for path in files {
+        let text = fs::read_to_string(&path).unwrap();
+        for (at, _) in text.match_indices("](") {
+            let place = text[at + 2..].split(')').next().unwrap_or_default();
+            let file = place.split('#').next().unwrap_or_default();
+            let is_elsewhere = place.contains("://") || file.is_empty();
+            if !is_elsewhere && !path.parent().unwrap().join(file).exists() {
+                let path = path.strip_prefix(root()).unwrap().display();
+                findings.push(format!("{path}: {place}"));
+            }
+        }
+    }
+    report("links that lead nowhere", &findings);
+}
+
 /// What `cargo deny check licenses` would say, for machines that have no cargo-deny.
 #[test]
 fn licences_of_all_dependencies_are_allowed() {
