@@ -1,0 +1,370 @@
+//! Snapshots as files: `org.apache.zookeeper.server.persistence.FileSnap`.
+//!
+//! ```text
+//! header    int 0x5a4b534e "ZKSN" · int 2 · long -1
+//! sessions  int count · (long id · int timeout ms)*
+//! tree      ACL map and nodes, by the tree itself, ended by the string "/"
+//! seal      long adler32 of everything before · string "/"
+//! digest    long zxid · int version 2 · long digest · seal         may be missing
+//! last zxid long · seal                                            may be missing
+//! ```
+//!
+//! Deliberate differences:
+//! - Always written under a temporary name, synced, renamed, and the directory synced. Java writes
+//!   most snapshots in place and syncs none of those. The temporary name is one that Java takes for
+//!   no snapshot, so that it may be left behind at any moment.
+//! - The trailing sections are found by trying, not by the settings: Java 3.9.4 cannot read its own
+//!   snapshots after `digest.enabled` was switched off.
+//! - A snapshot that does not load leaves nothing behind in the tree before the next is tried.
+
+use std::collections::HashMap;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use byteorder::{BigEndian, ReadBytesExt};
+
+use super::disk::Disk;
+use super::error::{AtPath, PersistenceError};
+use super::snap_stream::{
+    SEAL_BYTES, SnapReader, SnapWriter, StreamMode, is_valid_snapshot, verify_last_seal,
+};
+use super::util::{SNAPSHOT_FILE_PREFIX, ZxidFile, make_snapshot_name, sort_data_dir};
+use crate::common::sync::{Mutex, Rank};
+use crate::jute::{Input, Jute, OutputExt};
+use crate::proto::file::{FILE_VERSION, FileHeader, SNAP_MAGIC};
+use crate::proto::{SessionId, Zxid};
+
+/// How many snapshots are tried before giving up.
+const SNAPSHOTS_TRIED_MAX: usize = 100;
+/// The `dbid` in a snapshot's header.
+const DB_ID: i64 = -1;
+/// Begins the name of a snapshot that is being written.
+const TEMPORARY_PREFIX: &str = "tmp-snapshot.";
+
+/// The sessions of a snapshot and their timeouts in milliseconds.
+pub type Sessions = HashMap<SessionId, i32>;
+
+/// The digest of a tree at a zxid (`DataTree.ZxidDigest`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ZxidDigest {
+    /// When the tree had the digest; 0: no transaction was applied yet.
+    pub zxid: Zxid,
+    /// Version of the algorithm: 2.
+    pub version: i32,
+    /// The digest.
+    pub digest: i64,
+}
+
+/// What follows the tree in a snapshot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SnapshotTrailer {
+    /// The digest section; `None` with `digest.enabled=false`.
+    pub digest: Option<ZxidDigest>,
+    /// The last zxid section; `None` with `serializeLastProcessedZxid.enabled=false`.
+    pub last_processed_zxid: Option<Zxid>,
+}
+
+/// Where the tree's part of a snapshot comes from. Each call takes the tree's lock for itself, so
+/// that no lock is held while bytes are compressed and written.
+pub trait SnapshotSource {
+    /// Appends the next piece; `true` when it was the last one.
+    fn next_chunk(&mut self, out: &mut Vec<u8>) -> bool;
+    /// Asked once, after the last piece: digest and zxid of the tree as it is then.
+    fn trailer(&mut self) -> SnapshotTrailer;
+}
+
+/// Where the tree's part of a snapshot goes to.
+pub trait SnapshotSink {
+    /// Forgets what an earlier, failed `load` left.
+    fn clear(&mut self);
+    /// Reads ACL map and nodes up to and with the final "/", and not a byte more.
+    fn load(&mut self, stream: &mut SnapReader) -> io::Result<()>;
+}
+
+/// Zxid and time of a snapshot file (`SnapshotInfo`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotInfo {
+    /// The zxid in its name.
+    pub zxid: Zxid,
+    /// Last modified, seconds since 1970.
+    pub timestamp_s: i64,
+    /// The file.
+    pub path: PathBuf,
+}
+
+/// A snapshot that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadedSnapshot {
+    /// The file.
+    pub info: SnapshotInfo,
+    /// What followed the tree.
+    pub trailer: SnapshotTrailer,
+    /// Newer snapshots that did not read.
+    pub broken: Vec<PathBuf>,
+}
+
+/// The snapshots of one directory. Shared by threads; writes may overlap, each with its own
+/// temporary file.
+#[derive(Debug)]
+pub struct FileSnap {
+    disk: Arc<dyn Disk>,
+    snap_dir: PathBuf,
+    mode: StreamMode,
+    last_snapshot_info: Mutex<Option<SnapshotInfo>>,
+    /// Tells temporary files apart.
+    writes: AtomicU32,
+}
+
+impl FileSnap {
+    /// Snapshots in `snap_dir` (the `version-2` directory); new ones are stored as `mode` says.
+    pub fn new(disk: Arc<dyn Disk>, snap_dir: PathBuf, mode: StreamMode) -> FileSnap {
+        FileSnap {
+            disk,
+            snap_dir,
+            mode,
+            last_snapshot_info: Mutex::new(Rank::Leaf, None),
+            writes: AtomicU32::new(0),
+        }
+    }
+
+    /// The directory of the files.
+    pub fn snap_dir(&self) -> &Path {
+        &self.snap_dir
+    }
+
+    /// The last snapshot that was written or read.
+    pub fn last_snapshot_info(&self) -> Option<SnapshotInfo> {
+        self.last_snapshot_info.lock().clone()
+    }
+
+    /// Writes a snapshot named for `zxid`, the last transaction that is certain to be in it, and
+    /// makes it durable. On an error nothing is left but, perhaps, a temporary file.
+    pub fn serialize(
+        &self,
+        zxid: Zxid,
+        sessions: &Sessions,
+        source: &mut dyn SnapshotSource,
+    ) -> Result<SnapshotInfo, PersistenceError> {
+        let name = make_snapshot_name(zxid, self.mode);
+        let path = self.snap_dir.join(&name);
+        let write = self.writes.fetch_add(1, Ordering::Relaxed);
+        let temporary = self.snap_dir.join(format!("{TEMPORARY_PREFIX}{write}.{name}"));
+        let written = self.write(&temporary, sessions, source);
+        if let Err(error) = written.at("write", &temporary) {
+            // Best effort: the name is ignored by every reader.
+            let _ = self.disk.remove(&temporary);
+            return Err(error);
+        }
+        self.disk.rename(&temporary, &path).at("rename", &path)?;
+        self.disk.sync_dir(&self.snap_dir).at("sync", &self.snap_dir)?;
+        let timestamp_s = self.disk.modified_s(&path).at("stat", &path)?;
+        let info = SnapshotInfo { zxid, timestamp_s, path };
+        *self.last_snapshot_info.lock() = Some(info.clone());
+        Ok(info)
+    }
+
+    fn write(
+        &self,
+        path: &Path,
+        sessions: &Sessions,
+        source: &mut dyn SnapshotSource,
+    ) -> io::Result<()> {
+        let mut stream = SnapWriter::new(self.disk.create(path)?, self.mode);
+        let mut chunk = Vec::new();
+        FileHeader { magic: SNAP_MAGIC, version: FILE_VERSION, dbid: DB_ID }.encode(&mut chunk);
+        chunk.put_count(sessions.len());
+        for (id, timeout_ms) in sessions {
+            chunk.put_i64(id.0);
+            chunk.put_i32(*timeout_ms);
+        }
+        stream.write(&chunk)?;
+        loop {
+            chunk.clear();
+            let is_last = source.next_chunk(&mut chunk);
+            stream.write(&chunk)?;
+            if is_last {
+                break;
+            }
+        }
+        stream.seal()?;
+        let trailer = source.trailer();
+        if let Some(digest) = trailer.digest {
+            chunk.clear();
+            digest.encode(&mut chunk);
+            stream.write(&chunk)?;
+            stream.seal()?;
+        }
+        if let Some(zxid) = trailer.last_processed_zxid {
+            stream.write(&zxid.to_bytes())?;
+            stream.seal()?;
+        }
+        stream.finish()
+    }
+
+    /// Reads the newest snapshot that loads whole. `None` when there is none that even looks like a
+    /// snapshot; an error when some do and none of them loads.
+    pub fn deserialize(
+        &self,
+        sink: &mut dyn SnapshotSink,
+        sessions: &mut Sessions,
+    ) -> Result<Option<LoadedSnapshot>, PersistenceError> {
+        let candidates = self.find_n_valid_snapshots(SNAPSHOTS_TRIED_MAX)?;
+        if candidates.is_empty() {
+            return Ok(None);
+        }
+        let mut broken = Vec::new();
+        for ZxidFile { zxid, path } in candidates {
+            log::info!("Reading snapshot {}", path.display());
+            sessions.clear();
+            sink.clear();
+            let mut stream = SnapReader::open(self.disk.as_ref(), &path)?;
+            match read_snapshot(&mut stream, sink, sessions) {
+                Ok(trailer) => {
+                    let timestamp_s = self.disk.modified_s(&path).at("stat", &path)?;
+                    let info = SnapshotInfo { zxid, timestamp_s, path };
+                    *self.last_snapshot_info.lock() = Some(info.clone());
+                    return Ok(Some(LoadedSnapshot { info, trailer, broken }));
+                }
+                Err(error) => {
+                    log::warn!("problem reading snap file {}: {error}", path.display());
+                    broken.push(path);
+                }
+            }
+        }
+        sessions.clear();
+        sink.clear();
+        Err(PersistenceError::NoValidSnapshot(self.snap_dir.clone()))
+    }
+
+    /// The newest snapshot that passes the quick check.
+    pub fn find_most_recent_snapshot(&self) -> Result<Option<ZxidFile>, PersistenceError> {
+        Ok(self.find_n_valid_snapshots(1)?.into_iter().next())
+    }
+
+    /// Up to `n` snapshots that pass the quick check, newest first.
+    pub fn find_n_valid_snapshots(&self, n: usize) -> Result<Vec<ZxidFile>, PersistenceError> {
+        self.find(n, |path| is_valid_snapshot(self.disk.as_ref(), path))
+    }
+
+    /// Up to `n` snapshots that pass the quick check and whose last seal is right, newest first.
+    /// Reads them whole.
+    pub fn find_n_verified_snapshots(&self, n: usize) -> Result<Vec<ZxidFile>, PersistenceError> {
+        self.find(n, |path| {
+            let disk = self.disk.as_ref();
+            Ok(is_valid_snapshot(disk, path)? && verify_last_seal(disk, path)?)
+        })
+    }
+
+    /// Up to `n` snapshots by name alone, newest first.
+    pub fn find_n_recent_snapshots(&self, n: usize) -> Result<Vec<ZxidFile>, PersistenceError> {
+        self.find(n, |_| Ok(true))
+    }
+
+    fn find(
+        &self,
+        n: usize,
+        mut is_valid: impl FnMut(&Path) -> Result<bool, PersistenceError>,
+    ) -> Result<Vec<ZxidFile>, PersistenceError> {
+        let files = sort_data_dir(self.disk.as_ref(), &self.snap_dir, SNAPSHOT_FILE_PREFIX)?;
+        let mut found = Vec::new();
+        for file in files.into_iter().rev() {
+            if found.len() == n {
+                break;
+            }
+            match is_valid(&file.path) {
+                Ok(true) => found.push(file),
+                Ok(false) => log::info!("Invalid snapshot {}", file.path.display()),
+                Err(error) => log::warn!("invalid snapshot: {error}"),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Removes what interrupted writes have left. Not while a snapshot is being written.
+    pub fn remove_temporary_files(&self) -> Result<(), PersistenceError> {
+        for name in self.disk.list(&self.snap_dir).at("list", &self.snap_dir)? {
+            if name.starts_with(TEMPORARY_PREFIX) {
+                let path = self.snap_dir.join(name);
+                self.disk.remove(&path).at("remove", &path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads a whole snapshot from a stream, seals verified. Also for a stream from the network.
+pub fn read_snapshot(
+    stream: &mut SnapReader,
+    sink: &mut dyn SnapshotSink,
+    sessions: &mut Sessions,
+) -> io::Result<SnapshotTrailer> {
+    let mut header = [0; 16];
+    stream.read_exact(&mut header)?;
+    let header = FileHeader::decode(&mut Input::unbounded(&header)).map_err(io::Error::other)?;
+    if header.magic != SNAP_MAGIC {
+        let reason = format!("mismatching magic headers {} !=  {SNAP_MAGIC}", header.magic);
+        return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+    }
+    let count = stream.read_i32::<BigEndian>()?;
+    for _ in 0..count {
+        let id = SessionId(stream.read_i64::<BigEndian>()?);
+        sessions.insert(id, stream.read_i32::<BigEndian>()?);
+    }
+    sink.load(stream)?;
+    stream.check_seal_integrity()?;
+    read_trailer(stream)
+}
+
+/// The sections behind the tree's seal, told apart by whose seal fits.
+fn read_trailer(stream: &mut SnapReader) -> io::Result<SnapshotTrailer> {
+    const DIGEST_BYTES: usize = 20;
+    const ZXID_BYTES: usize = 8;
+    const REST_BYTES_MAX: usize = DIGEST_BYTES + ZXID_BYTES + 2 * SEAL_BYTES;
+    let checksum = stream.checksum();
+    let rest = stream.rest(REST_BYTES_MAX as u64)?;
+    let mut trailer = SnapshotTrailer::default();
+    let mut at = 0;
+    if let Some(section) = sealed_section(checksum, &rest, at, DIGEST_BYTES) {
+        trailer.digest = ZxidDigest::decode(&mut Input::unbounded(section)).ok();
+        at += DIGEST_BYTES + SEAL_BYTES;
+    }
+    if let Some(section) = sealed_section(checksum, &rest, at, ZXID_BYTES) {
+        trailer.last_processed_zxid = Zxid::decode(&mut Input::unbounded(section)).ok();
+        at += ZXID_BYTES + SEAL_BYTES;
+    }
+    // Java takes an end within the first number of a section for its absence.
+    let left = rest.len() - at;
+    if left >= ZXID_BYTES && at < REST_BYTES_MAX {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "CRC corruption"));
+    }
+    Ok(trailer)
+}
+
+/// The section of `bytes` bytes at `at`, when a fitting seal follows. `checksum` is that of the
+/// stream up to the beginning of `rest`.
+fn sealed_section(checksum: u32, rest: &[u8], at: usize, bytes: usize) -> Option<&[u8]> {
+    let mut seal = Input::unbounded(rest.get(at + bytes..at + bytes + SEAL_BYTES)?);
+    let mut adler = simd_adler32::Adler32::from_checksum(checksum);
+    adler.write(rest.get(..at + bytes)?);
+    let fits = seal.read_i64() == Ok(adler.finish().into())
+        && seal.rest() == super::snap_stream::SEAL_PATH;
+    fits.then(|| rest.get(at..at + bytes)).flatten()
+}
+
+impl Jute for ZxidDigest {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.zxid.encode(out);
+        out.put_i32(self.version);
+        out.put_i64(self.digest);
+    }
+
+    fn decode(input: &mut Input<'_>) -> Result<Self, crate::jute::JuteError> {
+        Ok(ZxidDigest {
+            zxid: Zxid::decode(input)?,
+            version: input.read_i32()?,
+            digest: input.read_i64()?,
+        })
+    }
+}

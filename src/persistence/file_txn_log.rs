@@ -1,0 +1,394 @@
+//! The transaction log: `org.apache.zookeeper.server.persistence.FileTxnLog`.
+//!
+//! ```text
+//! file    header, record*, zeros                       DataOutput, big endian
+//! header  int 0x5a4b4c47 "ZKLG" · int 2 · long dbid 0
+//! record  long adler32(payload) · int length · payload · byte 0x42
+//! payload TxnHeader · txn · [TxnDigest]
+//! ```
+//!
+//! Deliberate differences:
+//! - An append whose zxid is not greater than the last one is refused (Java warns and appends:
+//!   ZOOKEEPER-4712).
+//! - A new file's header and its directory entry are made durable before its first record is
+//!   written; Java never syncs the directory, so a whole file can vanish after a power loss.
+//! - After a failed write or sync every later call fails.
+//! - A file that is left gives its padding back, for it consists of real blocks here.
+//! - `txnLogSizeLimitInKb` and the total size count bytes written. Java counts the padding too, and
+//!   so rolls after every single commit once the limit is below `preAllocSize`.
+//!
+//! Owned by one thread (`SyncThread`); nothing here locks.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::disk::{Disk, LogFile};
+use super::error::{AtPath, PersistenceError};
+use super::txn_log_iterator::{
+    FILE_HEADER_BYTES, RECORD_HEAD_BYTES, RECORD_TRAILER, TxnLogIterator,
+};
+use super::util::{LOG_FILE_PREFIX, make_log_name, sort_data_dir};
+use crate::jute::{Jute, OutputExt};
+use crate::proto::file::{FILE_VERSION, FileHeader, TXNLOG_MAGIC};
+use crate::proto::{TxnLogEntry, Zxid};
+
+/// Appended records are handed to the file when so many bytes have gathered, synced or not.
+const BUFFER_BYTES_MAX: usize = 1 << 20;
+
+/// The settings of the log.
+#[derive(Debug, Clone, Copy)]
+pub struct TxnLogOptions {
+    /// `preAllocSize` in bytes; 0 or less: no padding.
+    pub pre_alloc_bytes: i64,
+    /// `forceSync`: whether commits wait for the disk.
+    pub force_sync: bool,
+    /// `fsync.warningthresholdms`: a sync that takes longer is logged.
+    pub fsync_warning_threshold: Duration,
+    /// `txnLogSizeLimitInKb` in bytes: a larger log is rolled after a flush.
+    pub size_limit_bytes: Option<u64>,
+}
+
+impl Default for TxnLogOptions {
+    fn default() -> Self {
+        TxnLogOptions {
+            pre_alloc_bytes: 64 << 20,
+            force_sync: true,
+            fsync_warning_threshold: Duration::from_millis(1000),
+            size_limit_bytes: None,
+        }
+    }
+}
+
+/// What a commit did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CommitReport {
+    /// How long the sync took, for `fsynctime`; `None` when nothing was synced. A commit right
+    /// after a roll syncs two files; this is the longer of the two.
+    pub sync_time: Option<Duration>,
+    /// How many syncs took longer than the warning threshold
+    /// (`ServerStats.incrementFsyncThresholdExceedCount`).
+    pub slow_syncs: u32,
+    /// Whether the log was rolled for its size.
+    pub has_rolled: bool,
+}
+
+struct OpenLog {
+    file: Box<dyn LogFile>,
+    path: PathBuf,
+}
+
+/// The log of one data directory, see the module's documentation.
+pub struct FileTxnLog {
+    disk: Arc<dyn Disk>,
+    log_dir: PathBuf,
+    options: TxnLogOptions,
+    /// The file being appended to; none before the first append and after a roll.
+    current: Option<OpenLog>,
+    /// Rolled files with appends that were not synced yet.
+    rolled: Vec<OpenLog>,
+    /// Records not yet handed to the file.
+    buffer: Vec<u8>,
+    /// Invariant: zxids in the log strictly increase up to this one.
+    last_zxid_seen: Zxid,
+    /// Whether something was written since the last sync.
+    is_dirty: bool,
+    /// Bytes of the files that were left.
+    prev_logs_running_total: u64,
+    failure: Option<String>,
+    last_sync_time: Option<Duration>,
+}
+
+impl FileTxnLog {
+    /// A log in `log_dir` (the `version-2` directory). Opens nothing.
+    pub fn new(disk: Arc<dyn Disk>, log_dir: PathBuf, options: TxnLogOptions) -> FileTxnLog {
+        FileTxnLog {
+            disk,
+            log_dir,
+            options,
+            current: None,
+            rolled: Vec::new(),
+            buffer: Vec::new(),
+            last_zxid_seen: Zxid::NONE,
+            is_dirty: false,
+            prev_logs_running_total: 0,
+            failure: None,
+            last_sync_time: None,
+        }
+    }
+
+    /// The directory of the files.
+    pub fn log_dir(&self) -> &Path {
+        &self.log_dir
+    }
+
+    /// The zxid that the next append must exceed.
+    pub fn last_zxid_seen(&self) -> Zxid {
+        self.last_zxid_seen
+    }
+
+    /// Says what is in the log already, or is covered by a snapshot.
+    pub fn set_last_zxid_seen(&mut self, zxid: Zxid) {
+        self.last_zxid_seen = zxid;
+    }
+
+    /// Appends a record. It is durable, and may be acknowledged, after the next [`commit`].
+    ///
+    /// [`commit`]: FileTxnLog::commit
+    pub fn append(&mut self, entry: &TxnLogEntry) -> Result<(), PersistenceError> {
+        self.check_failure()?;
+        let zxid = entry.zxid();
+        if zxid <= self.last_zxid_seen {
+            return Err(PersistenceError::ZxidOrder { zxid, last: self.last_zxid_seen });
+        }
+        let length = i32::try_from(entry.bytes.len()).unwrap_or(0);
+        if length == 0 {
+            return Err(PersistenceError::FaultySerialization(zxid));
+        }
+        if self.current.is_none() {
+            let opened = self.open_log(zxid);
+            self.current = Some(self.note_failure(opened)?);
+        }
+        self.buffer.put_i64(simd_adler32::adler32(&&*entry.bytes).into());
+        self.buffer.put_i32(length);
+        self.buffer.extend_from_slice(&entry.bytes);
+        self.buffer.put_u8(RECORD_TRAILER);
+        self.last_zxid_seen = zxid;
+        self.is_dirty = true;
+        if self.buffer.len() >= BUFFER_BYTES_MAX {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Writes what was appended and makes it durable, unless `forceSync` is off. Rolls the log when
+    /// it has outgrown its limit.
+    pub fn commit(&mut self) -> Result<CommitReport, PersistenceError> {
+        self.flush()?;
+        let mut report = CommitReport::default();
+        if self.is_dirty {
+            if self.options.force_sync {
+                let synced = self.sync(&mut report);
+                self.note_failure(synced)?;
+            }
+            self.is_dirty = false;
+        }
+        for left in std::mem::take(&mut self.rolled) {
+            finish(left);
+        }
+        if let Some(limit) = self.options.size_limit_bytes
+            && self.current_log_size() > limit
+        {
+            log::debug!("Log size limit reached: {}", self.current_log_size());
+            self.roll_log()?;
+            report.has_rolled = true;
+        }
+        Ok(report)
+    }
+
+    /// The next append begins a new file. What was appended before is durable after the next
+    /// commit, as ever.
+    pub fn roll_log(&mut self) -> Result<(), PersistenceError> {
+        self.flush()?;
+        if let Some(log) = self.current.take() {
+            self.prev_logs_running_total =
+                self.prev_logs_running_total.saturating_add(log.file.position());
+            if self.is_dirty {
+                self.rolled.push(log);
+            } else {
+                finish(log);
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes written to the open file, without padding (`getCurrentLogSize`).
+    pub fn current_log_size(&self) -> u64 {
+        self.current.as_ref().map_or(0, |log| log.file.position() + self.buffer.len() as u64)
+    }
+
+    /// Bytes written since the last [`set_total_log_size`](FileTxnLog::set_total_log_size).
+    pub fn total_log_size(&self) -> u64 {
+        self.prev_logs_running_total.saturating_add(self.current_log_size())
+    }
+
+    /// Sets the size of the files that were left; 0 at each snapshot.
+    pub fn set_total_log_size(&mut self, bytes: u64) {
+        self.prev_logs_running_total = bytes;
+    }
+
+    /// How long the last sync took (`getTxnLogSyncElapsedTime`).
+    pub fn txn_log_sync_elapsed_time(&self) -> Option<Duration> {
+        self.last_sync_time
+    }
+
+    /// Whether commits wait for the disk.
+    pub fn is_force_sync(&self) -> bool {
+        self.options.force_sync
+    }
+
+    /// The transactions from `zxid` on. What was appended but not committed may be missing.
+    pub fn read(&self, zxid: Zxid) -> Result<TxnLogIterator, PersistenceError> {
+        TxnLogIterator::new(&self.disk, &self.log_dir, zxid)
+    }
+
+    /// The last transaction in the files, `Zxid::NONE` when there is none. Unlike Java's, a file
+    /// without a record does not count by its name: nothing in it was ever acknowledged.
+    pub fn last_logged_zxid(&self) -> Result<Zxid, PersistenceError> {
+        let files = sort_data_dir(self.disk.as_ref(), &self.log_dir, LOG_FILE_PREFIX)?;
+        for file in files.into_iter().rev() {
+            let newest = [file].into();
+            let mut last = Zxid::NONE;
+            for entry in TxnLogIterator::over(&self.disk, newest, Zxid::NONE) {
+                last = last.max(entry?.zxid());
+            }
+            if last != Zxid::NONE {
+                return Ok(last);
+            }
+        }
+        Ok(Zxid::NONE)
+    }
+
+    /// Forgets everything after `zxid`: cuts the file behind that record, removes later files.
+    /// Closes the open file. Snapshots are left alone. It is an error when the log does not reach
+    /// up to `zxid`.
+    ///
+    /// When there is no record of just this zxid, the cut is before the first later one; Java keeps
+    /// that record, which is one that had to go.
+    pub fn truncate(&mut self, zxid: Zxid) -> Result<(), PersistenceError> {
+        self.close()?;
+        let mut entries = self.read(zxid)?;
+        let found = entries.next().transpose()?;
+        let (Some(found), Some(path)) = (found, entries.current_path()) else {
+            return Err(PersistenceError::NothingToTruncate);
+        };
+        let mut cut = entries.position();
+        if found.zxid() > zxid {
+            cut = cut.saturating_sub((RECORD_HEAD_BYTES + found.bytes.len() + 1) as u64);
+        }
+        // Newest first, so that a crash in between leaves a log without a gap.
+        let later: Vec<PathBuf> = entries.following_files().map(|file| file.path.clone()).collect();
+        for path in later.iter().rev() {
+            self.disk.remove(path).at("remove", path)?;
+            self.disk.sync_dir(&self.log_dir).at("sync", &self.log_dir)?;
+        }
+        self.disk.set_len(path, cut).at("truncate", path)?;
+        self.last_zxid_seen = self.last_zxid_seen.min(zxid);
+        Ok(())
+    }
+
+    /// Writes out, syncs and closes everything. The log can be used again afterwards.
+    pub fn close(&mut self) -> Result<(), PersistenceError> {
+        if self.failure.is_some() {
+            // Nothing to save; the caller knows already.
+            self.current = None;
+            self.rolled.clear();
+            return Ok(());
+        }
+        self.commit()?;
+        self.roll_log()
+    }
+
+    /// Creates the file whose first transaction is `zxid`.
+    fn open_log(&mut self, zxid: Zxid) -> Result<OpenLog, PersistenceError> {
+        let name = make_log_name(zxid);
+        let path = self.log_dir.join(&name);
+        log::info!("Creating new log file: {name}");
+        if self.disk.exists(&path) {
+            // Left by a crash before its first commit. Whatever can be read there would have made
+            // `last_zxid_seen` at least `zxid`, so this is a second line of defence.
+            let there = [super::util::ZxidFile { zxid, path: path.clone() }].into();
+            if let Some(entry) = TxnLogIterator::over(&self.disk, there, Zxid::NONE).next() {
+                return Err(PersistenceError::ZxidOrder { zxid, last: entry?.zxid() });
+            }
+            self.disk.remove(&path).at("remove", &path)?;
+        }
+        let mut file =
+            self.disk.create_log(&path, self.options.pre_alloc_bytes).at("create", &path)?;
+        let header = FileHeader { magic: TXNLOG_MAGIC, version: FILE_VERSION, dbid: 0 }.to_bytes();
+        file.append(&header).at("write", &path)?;
+        debug_assert_eq!(file.position(), FILE_HEADER_BYTES);
+        if self.options.force_sync {
+            file.sync().at("fdatasync", &path)?;
+            self.disk.sync_dir(&self.log_dir).at("sync", &self.log_dir)?;
+        }
+        Ok(OpenLog { file, path })
+    }
+
+    /// Hands the buffered records to the file.
+    fn flush(&mut self) -> Result<(), PersistenceError> {
+        self.check_failure()?;
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        if let Some(log) = &mut self.current {
+            let written = log.file.append(&self.buffer).at("write", &log.path);
+            self.note_failure(written)?;
+        }
+        self.buffer.clear();
+        // One huge transaction should not hold its memory for ever.
+        self.buffer.shrink_to(2 * BUFFER_BYTES_MAX);
+        Ok(())
+    }
+
+    fn sync(&mut self, report: &mut CommitReport) -> Result<(), PersistenceError> {
+        for log in self.rolled.iter_mut().chain(&mut self.current) {
+            let start = Instant::now();
+            log.file.sync().at("fdatasync", &log.path)?;
+            let took = start.elapsed();
+            self.last_sync_time = Some(took);
+            report.sync_time = report.sync_time.max(Some(took));
+            if took > self.options.fsync_warning_threshold {
+                report.slow_syncs += 1;
+                log::warn!(
+                    "fsync-ing the write ahead log in {} took {}ms which will adversely effect \
+                     operation latency. File size is {} bytes. See the ZooKeeper troubleshooting \
+                     guide",
+                    std::thread::current().name().unwrap_or("?"),
+                    took.as_millis(),
+                    log.file.position()
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn check_failure(&self) -> Result<(), PersistenceError> {
+        match &self.failure {
+            Some(failure) => Err(PersistenceError::Poisoned(failure.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Remembers a failure: after it nobody knows what the file holds, and a sync that is repeated
+    /// succeeds without having written anything (the kernel reports a write-back error once).
+    fn note_failure<T>(
+        &mut self,
+        result: Result<T, PersistenceError>,
+    ) -> Result<T, PersistenceError> {
+        if let Err(error) = &result {
+            self.failure = Some(error.to_string());
+        }
+        result
+    }
+}
+
+impl Drop for FileTxnLog {
+    fn drop(&mut self) {
+        // What was not committed was not acknowledged either: only tidy up.
+        if self.failure.is_none() {
+            for log in self.rolled.drain(..).chain(self.current.take()) {
+                finish(log);
+            }
+        }
+    }
+}
+
+/// Gives the padding of a complete file back. A failure does no harm: readers stop at the zeros.
+fn finish(mut log: OpenLog) {
+    if let Err(error) = log.file.finish() {
+        let error: io::Error = error;
+        log::warn!("{}: could not cut off the padding: {error}", log.path.display());
+    }
+}

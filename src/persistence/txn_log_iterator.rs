@@ -1,0 +1,351 @@
+//! Reads transactions from the log files of a directory: `FileTxnLog.FileTxnIterator`.
+//!
+//! A record is: long Adler-32 of the payload · int length · payload · byte 0x42. A length of 0
+//! (padding) or the end of the file ends a file.
+//!
+//! Deliberate differences: Java ends a file silently at a missing trailer byte, whatever follows,
+//! and stops recovery at a wrong checksum even in the very last record. Here one rule covers every
+//! unreadable record: when nothing readable lies behind it in the file, it is a torn tail of a crash
+//! (dropped, and reported in [`TxnLogIterator::torn_tails`] so that recovery can cut it off);
+//! otherwise it is damage, and an error that names the place. Files without a whole header hold no
+//! transaction and count as absent (ZOOKEEPER-2332); Java refuses older ones.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::disk::{Disk, InputFile, read_full};
+use super::error::{AtPath, PersistenceError};
+use super::util::{LOG_FILE_PREFIX, ZxidFile, log_files_from, sort_data_dir};
+use crate::jute::{Input, Jute};
+use crate::proto::file::{FileHeader, TXNLOG_MAGIC};
+use crate::proto::{OpCode, TxnHeader, TxnLogEntry, Zxid};
+
+/// Bytes of the file header.
+pub(super) const FILE_HEADER_BYTES: u64 = 16;
+/// Bytes before a payload: checksum and length.
+pub(super) const RECORD_HEAD_BYTES: usize = 12;
+/// Bytes of a transaction's header, the shortest payload.
+const TXN_HEADER_BYTES: usize = 32;
+/// Behind each payload: 'B'.
+pub(super) const RECORD_TRAILER: u8 = 0x42;
+/// How much is read at once.
+const WINDOW_BYTES: usize = 1 << 20;
+
+/// The unreadable end of a file, left by a crash in the middle of a write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TornTail {
+    /// The log file.
+    pub path: PathBuf,
+    /// Where the readable part ends: the length to cut the file to. Less than the 16 bytes of a
+    /// header: the file holds nothing at all.
+    pub offset: u64,
+}
+
+/// An iterator over the transactions from a zxid on, through all files that follow.
+pub struct TxnLogIterator {
+    disk: Arc<dyn Disk>,
+    from: Zxid,
+    files: VecDeque<ZxidFile>,
+    reader: Option<LogReader>,
+    torn_tails: Vec<TornTail>,
+    has_failed: bool,
+}
+
+impl TxnLogIterator {
+    /// Transactions with a zxid of at least `from` in the logs of `dir`.
+    pub fn new(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        from: Zxid,
+    ) -> Result<TxnLogIterator, PersistenceError> {
+        let files = sort_data_dir(disk.as_ref(), dir, LOG_FILE_PREFIX)?;
+        let files = log_files_from(&files, from).iter().cloned().collect();
+        Ok(TxnLogIterator::over(disk, files, from))
+    }
+
+    /// Transactions with a zxid of at least `from` in these files.
+    pub(super) fn over(
+        disk: &Arc<dyn Disk>,
+        files: VecDeque<ZxidFile>,
+        from: Zxid,
+    ) -> TxnLogIterator {
+        TxnLogIterator {
+            disk: Arc::clone(disk),
+            from,
+            files,
+            reader: None,
+            torn_tails: Vec::new(),
+            has_failed: false,
+        }
+    }
+
+    /// Bytes of the files not yet opened and of the open one
+    /// (`FileTxnIterator.getStorageSize`, when asked before the first transaction).
+    pub fn storage_size(&self) -> Result<u64, PersistenceError> {
+        let mut sum = 0u64;
+        for file in &self.files {
+            let input = self.disk.open(&file.path).at("open", &file.path)?;
+            sum = sum.saturating_add(input.size().at("stat", &file.path)?);
+        }
+        Ok(sum.saturating_add(self.reader.as_ref().map_or(0, |reader| reader.size)))
+    }
+
+    /// The file of the last transaction returned.
+    pub fn current_path(&self) -> Option<&Path> {
+        self.reader.as_ref().map(|reader| reader.path.as_path())
+    }
+
+    /// Where the last transaction returned ends in its file.
+    pub fn position(&self) -> u64 {
+        self.reader.as_ref().map_or(0, |reader| reader.offset)
+    }
+
+    /// The files not yet opened.
+    pub(super) fn following_files(&self) -> impl Iterator<Item = &ZxidFile> {
+        self.files.iter()
+    }
+
+    /// The torn tails met so far, oldest file first.
+    pub fn torn_tails(&self) -> &[TornTail] {
+        &self.torn_tails
+    }
+
+    fn next_entry(&mut self) -> Result<Option<TxnLogEntry>, PersistenceError> {
+        loop {
+            let reader = match &mut self.reader {
+                Some(reader) => reader,
+                None => {
+                    let Some(file) = self.files.pop_front() else { return Ok(None) };
+                    self.reader.insert(LogReader::open(self.disk.as_ref(), file.path)?)
+                }
+            };
+            match reader.next_record(self.from)? {
+                Some(entry) => return Ok(Some(entry)),
+                None => {
+                    if let Some(reader) = self.reader.take()
+                        && reader.is_torn
+                    {
+                        log::warn!(
+                            "{}: dropping a torn record at offset {}",
+                            reader.path.display(),
+                            reader.offset
+                        );
+                        self.torn_tails.push(TornTail { path: reader.path, offset: reader.offset });
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Iterator for TxnLogIterator {
+    type Item = Result<TxnLogEntry, PersistenceError>;
+
+    /// Nothing follows an error.
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.has_failed {
+            return None;
+        }
+        let result = self.next_entry();
+        self.has_failed = result.is_err();
+        result.transpose()
+    }
+}
+
+/// One log file, read through a window.
+struct LogReader {
+    path: PathBuf,
+    file: Box<dyn InputFile>,
+    size: u64,
+    /// The next record; when the file has ended, the length of its readable part.
+    offset: u64,
+    window: Vec<u8>,
+    /// Offset of the window's first byte.
+    window_start: u64,
+    last_zxid: Zxid,
+    is_torn: bool,
+}
+
+impl LogReader {
+    /// Opens a file and checks its header. An incomplete or zero one reads as an empty file.
+    fn open(disk: &dyn Disk, path: PathBuf) -> Result<LogReader, PersistenceError> {
+        let file = disk.open(&path).at("open", &path)?;
+        let size = file.size().at("stat", &path)?;
+        let mut reader = LogReader {
+            path,
+            file,
+            size,
+            offset: 0,
+            window: Vec::new(),
+            window_start: 0,
+            last_zxid: Zxid::NONE,
+            is_torn: false,
+        };
+        let range = reader.load(0, FILE_HEADER_BYTES as usize)?;
+        let head = range.and_then(|range| reader.window.get(range)).unwrap_or_default();
+        match FileHeader::decode(&mut Input::unbounded(head)) {
+            Ok(header) if header.magic == TXNLOG_MAGIC => reader.offset = FILE_HEADER_BYTES,
+            Ok(header) if header.magic != 0 => {
+                return Err(PersistenceError::LogHeader { path: reader.path, magic: header.magic });
+            }
+            // Created, but its header never reached the disk. Records may follow only behind a
+            // damaged header: the header is synced before the first of them is written.
+            Ok(_) | Err(_) => reader.end()?,
+        }
+        Ok(reader)
+    }
+
+    /// The next record with a zxid of at least `from`, or `None` at the end of the file.
+    fn next_record(&mut self, from: Zxid) -> Result<Option<TxnLogEntry>, PersistenceError> {
+        loop {
+            if self.is_torn || self.offset < FILE_HEADER_BYTES {
+                return Ok(None);
+            }
+            let Some(range) = self.record_at(self.offset)? else {
+                self.end()?;
+                return Ok(None);
+            };
+            let start = self.offset;
+            let payload = self.window.get(range).unwrap_or_default();
+            let decode_error = |source| PersistenceError::Record {
+                path: self.path.clone(),
+                offset: start,
+                source,
+            };
+            self.offset += (RECORD_HEAD_BYTES + payload.len() + 1) as u64;
+            let header = TxnHeader::decode(&mut Input::unbounded(payload)).map_err(decode_error)?;
+            self.last_zxid = header.zxid;
+            if header.zxid >= from {
+                return Ok(Some(TxnLogEntry::decode(payload).map_err(decode_error)?));
+            }
+        }
+    }
+
+    /// Brings `bytes` bytes from `offset` into the window; their place in it, or `None` beyond the
+    /// end of the file.
+    fn load(
+        &mut self,
+        offset: u64,
+        bytes: usize,
+    ) -> Result<Option<Range<usize>>, PersistenceError> {
+        if offset.checked_add(bytes as u64).is_none_or(|end| end > self.size) {
+            return Ok(None);
+        }
+        let from =
+            offset.checked_sub(self.window_start).and_then(|from| usize::try_from(from).ok());
+        if let Some(from) = from
+            && from + bytes <= self.window.len()
+        {
+            return Ok(Some(from..from + bytes));
+        }
+        // Bounded by the size of the file, checked above.
+        let left = usize::try_from(self.size - offset).unwrap_or(usize::MAX);
+        self.window.resize(bytes.max(WINDOW_BYTES).min(left), 0);
+        self.window_start = offset;
+        let count =
+            read_full(self.file.as_mut(), offset, &mut self.window).at("read", &self.path)?;
+        self.window.truncate(count);
+        Ok((bytes <= count).then_some(0..bytes))
+    }
+
+    /// The payload of the record at `offset`, in the window, when it is whole: length, trailer and
+    /// checksum fit.
+    fn record_at(&mut self, offset: u64) -> Result<Option<Range<usize>>, PersistenceError> {
+        let Some(head) = self.load(offset, RECORD_HEAD_BYTES)? else { return Ok(None) };
+        let Some(head) = RecordHead::parse(self.window.get(head).unwrap_or_default()) else {
+            return Ok(None);
+        };
+        let Some(range) = self.load(offset, RECORD_HEAD_BYTES + head.length + 1)? else {
+            return Ok(None);
+        };
+        let payload = range.start + RECORD_HEAD_BYTES..range.end - 1;
+        let is_whole = self.window.get(range.end - 1) == Some(&RECORD_TRAILER)
+            && self.window.get(payload.clone()).is_some_and(|bytes| head.matches(bytes));
+        Ok(is_whole.then_some(payload))
+    }
+
+    /// The file's readable part ends at `self.offset`: is the rest padding, a torn tail or damage?
+    fn end(&mut self) -> Result<(), PersistenceError> {
+        let mut at = self.offset;
+        // Zeros and holes are passed over. The first byte of a record that is not 0 is one of the
+        // low four of its checksum, which is never 0.
+        while let Some(data) = self.next_nonzero(at)? {
+            self.is_torn = true;
+            for candidate in data.saturating_sub(7).max(at)..=data.saturating_sub(4) {
+                if candidate != self.offset
+                    && let Some(range) = self.record_at(candidate)?
+                    && let Some(zxid) =
+                        plausible_zxid(self.window.get(range).unwrap_or_default(), self.last_zxid)
+                {
+                    return Err(PersistenceError::DamagedLog {
+                        path: self.path.clone(),
+                        offset: self.offset,
+                        last_zxid: self.last_zxid,
+                        next_zxid: zxid,
+                        next_offset: candidate,
+                    });
+                }
+            }
+            at = data + 1;
+        }
+        // An incomplete header counts as torn even where it is all zeros: the file holds nothing.
+        self.is_torn |= self.offset < FILE_HEADER_BYTES;
+        Ok(())
+    }
+
+    /// Where the next byte other than 0 lies.
+    fn next_nonzero(&mut self, mut at: u64) -> Result<Option<u64>, PersistenceError> {
+        loop {
+            let from =
+                at.checked_sub(self.window_start).and_then(|from| usize::try_from(from).ok());
+            let loaded = from.and_then(|from| self.window.get(from..)).unwrap_or_default();
+            if let Some(skip) = loaded.iter().position(|&byte| byte != 0) {
+                return Ok(Some(at + skip as u64));
+            }
+            at += loaded.len() as u64;
+            if at >= self.size {
+                return Ok(None);
+            }
+            match self.file.next_data(at).at("seek", &self.path)? {
+                Some(data) => at = data.max(at),
+                None => return Ok(None),
+            }
+            if self.load(at, 1)?.is_none() {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+/// The twelve bytes before a payload.
+struct RecordHead {
+    checksum: u32,
+    length: usize,
+}
+
+impl RecordHead {
+    /// `None` when no record can begin so: the checksum is a 32-bit number in 8 bytes, and the
+    /// payload holds at least a header.
+    fn parse(bytes: &[u8]) -> Option<RecordHead> {
+        let mut input = Input::unbounded(bytes);
+        let checksum = u32::try_from(input.read_i64().ok()?).ok()?;
+        let length = usize::try_from(input.read_i32().ok()?).ok()?;
+        (length >= TXN_HEADER_BYTES).then_some(RecordHead { checksum, length })
+    }
+
+    fn matches(&self, payload: &[u8]) -> bool {
+        simd_adler32::adler32(&payload) == self.checksum
+    }
+}
+
+/// The zxid of a payload found behind an unreadable record, when it can be a transaction that was
+/// written there: of a known type and later than the last readable one. Data of a client that looks
+/// like a log record inside a torn one is ruled out by the former in practice, by the latter where
+/// it was copied from this very log.
+fn plausible_zxid(payload: &[u8], last: Zxid) -> Option<Zxid> {
+    let header = TxnHeader::decode(&mut Input::unbounded(payload)).ok()?;
+    OpCode::from_i32(header.txn_type)?;
+    (header.zxid > last).then_some(header.zxid)
+}
