@@ -40,6 +40,7 @@ mkdir -p "$target"
 
 ensure_compiler
 ensure_rust
+type -P python3 >/dev/null || apt_install python3 # The stand-in server of tests/scripts.
 if [ -z "$quick" ]; then
   ensure_java
   ensure_kazoo "$target"
