@@ -8,6 +8,13 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use log::Level;
+
+use super::error::ConfigError;
+use super::surroundings::Surroundings;
+use super::system_properties::SystemProperties;
+use crate::common::java_number::{parse_double, parse_int, parse_long};
+
 /// How snapshots are written; reading follows the name of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SnapshotCompression {
@@ -50,6 +57,8 @@ pub struct ServerConfig {
     pub autopurge_snap_retain_count: i32,
     /// Hours between purges; 0 or less means never.
     pub autopurge_purge_interval_hours: i32,
+    /// Whether `reconfig` is answered "not standalone" rather than "disabled".
+    pub reconfig_enabled: bool,
     /// Whether pauses of the process are watched.
     pub jvm_pause_monitor: bool,
     /// Pauses above this are logged at info.
@@ -219,6 +228,7 @@ impl Default for ServerConfig {
             max_session_timeout_ms: 60000,
             autopurge_snap_retain_count: 3,
             autopurge_purge_interval_hours: 0,
+            reconfig_enabled: false,
             jvm_pause_monitor: false,
             jvm_pause_info_threshold_ms: 1000,
             jvm_pause_warn_threshold_ms: 10000,
@@ -294,5 +304,318 @@ impl Default for ServerConfig {
             allow_sasl_failed_clients: false,
             system_properties: BTreeMap::new(),
         }
+    }
+}
+
+impl ServerConfig {
+    /// The addresses clients without TLS are served at, for the logs: `0.0.0.0:2181`.
+    #[must_use]
+    pub fn client_address_text(&self) -> Option<String> {
+        let port = self.client_port?;
+        Some(match self.client_port_address {
+            None => format!("0.0.0.0:{port}"),
+            Some(IpAddr::V4(address)) => format!("{address}:{port}"),
+            Some(IpAddr::V6(address)) => format!("[{address}]:{port}"),
+        })
+    }
+
+    /// Reads every setting that Java's classes take from system properties, with their leniency:
+    /// a bad number is the default, for some with a warning.
+    pub(crate) fn read_system_properties(
+        &mut self,
+        system: &SystemProperties,
+        surroundings: &dyn Surroundings,
+        notes: &mut Vec<(Level, String)>,
+    ) -> Result<(), ConfigError> {
+        self.read_storage(system, notes);
+        self.read_requests(system, surroundings, notes)?;
+        self.read_throttle(system, notes)?;
+        self.read_data(system)?;
+        self.read_auth(system)?;
+        self.system_properties =
+            system.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Ok(())
+    }
+
+    fn read_storage(&mut self, system: &SystemProperties, notes: &mut Vec<(Level, String)>) {
+        let mut note = |level, text: String| notes.push((level, text));
+        if let Some(text) = system.get("zookeeper.preAllocSize") {
+            match parse_long(text) {
+                Some(size) => self.pre_alloc_size_kb = size,
+                None => note(Level::Warn, format!("{text} is not a valid value for preAllocSize")),
+            }
+        }
+        self.snap_count = system.int("zookeeper.snapCount", self.snap_count);
+        if self.snap_count < 2 {
+            note(Level::Warn, "SnapCount should be 2 or more. Now, snapCount is reset to 2".into());
+            self.snap_count = 2;
+        }
+        self.snap_size_limit_kb =
+            system.long("zookeeper.snapSizeLimitInKb", self.snap_size_limit_kb);
+        if let Some(text) = system.get("zookeeper.commitLogCount") {
+            match parse_int(text) {
+                Some(count) if count >= self.commit_log_count => self.commit_log_count = count,
+                Some(count) => note(
+                    Level::Warn,
+                    format!(
+                        "The configured commitLogCount {count} is less than the recommended {}, \
+                         going to use the recommended one",
+                        self.commit_log_count
+                    ),
+                ),
+                None => note(
+                    Level::Error,
+                    format!(
+                        "Error parsing zookeeper.commitLogCount={text} - use default value {}",
+                        self.commit_log_count
+                    ),
+                ),
+            }
+        }
+        self.txn_log_size_limit_kb =
+            system.long("zookeeper.txnLogSizeLimitInKb", self.txn_log_size_limit_kb);
+        if let Some(text) = system.get("zookeeper.snapshotSizeFactor") {
+            match parse_double(text) {
+                // NaN stays, as in Java, and compares false with every size: no log is read.
+                Some(factor) if factor > 1.0 => note(
+                    Level::Warn,
+                    "The configured zookeeper.snapshotSizeFactor is invalid, going to use the \
+                     default 0.33"
+                        .into(),
+                ),
+                Some(factor) => self.snapshot_size_factor = factor,
+                None => note(
+                    Level::Error,
+                    format!(
+                        "Error parsing zookeeper.snapshotSizeFactor={text}, using default value \
+                         0.33"
+                    ),
+                ),
+            }
+        }
+        self.force_sync = system.get("zookeeper.forceSync") != Some("no");
+        let unprefixed = system.long("fsync.warningthresholdms", self.fsync_warning_threshold_ms);
+        self.fsync_warning_threshold_ms =
+            system.long("zookeeper.fsync.warningthresholdms", unprefixed);
+        self.datadir_autocreate = system.boolean("zookeeper.datadir.autocreate", true);
+        self.db_autocreate = system.boolean("zookeeper.db.autocreate", true);
+        self.snapshot_trust_empty = system.boolean("zookeeper.snapshot.trust.empty", false);
+        self.snapshot_compression_method = match system.get("zookeeper.snapshot.compression.method")
+        {
+            Some(name) if name.eq_ignore_ascii_case("gz") => SnapshotCompression::Gz,
+            Some(name) if name.eq_ignore_ascii_case("snappy") => SnapshotCompression::Snappy,
+            // Compat: StreamMode.fromString takes unknown names for the default.
+            _ => SnapshotCompression::Checked,
+        };
+        self.digest_enabled = system.boolean("zookeeper.digest.enabled", true);
+        self.serialize_last_processed_zxid_enabled =
+            system.boolean("zookeeper.serializeLastProcessedZxid.enabled", true);
+        self.close_session_txn_enabled = system.boolean("zookeeper.closeSessionTxn.enabled", true);
+        self.flush_delay_ms = system.long("zookeeper.flushDelay", self.flush_delay_ms);
+        self.max_write_queue_poll_time_ms =
+            system.long("zookeeper.maxWriteQueuePollTime", self.flush_delay_ms / 3);
+        self.max_batch_size = system.int("zookeeper.maxBatchSize", self.max_batch_size);
+        self.test_allow_discontinuous_proposals =
+            system.boolean("zookeeper.test.allowDiscontinuousProposals", false);
+    }
+
+    fn read_requests(
+        &mut self,
+        system: &SystemProperties,
+        surroundings: &dyn Surroundings,
+        notes: &mut Vec<(Level, String)>,
+    ) -> Result<(), ConfigError> {
+        self.global_outstanding_limit =
+            system.int("zookeeper.globalOutstandingLimit", self.global_outstanding_limit);
+        let bytes = system.int("zookeeper.largeRequestMaxBytes", self.large_request_max_bytes);
+        if bytes > 0 {
+            self.large_request_max_bytes = bytes;
+        } else {
+            let warning = format!(
+                "Invalid max bytes for all large requests {bytes}. It should be a positive number. \
+                 The max bytes stay at {}",
+                self.large_request_max_bytes
+            );
+            notes.push((Level::Warn, warning));
+        }
+        let threshold = system.int("zookeeper.largeRequestThreshold", -1);
+        if threshold > 0 || threshold == -1 {
+            self.large_request_threshold_bytes = threshold;
+        } else {
+            let warning = format!(
+                "Invalid large request threshold {threshold}. It should be -1 or positive. Setting \
+                 to -1"
+            );
+            notes.push((Level::Warn, warning));
+        }
+        self.throttled_op_wait_time_ms =
+            system.int("zookeeper.throttled_op_wait_time", self.throttled_op_wait_time_ms);
+        self.request_throttle_max_requests = system
+            .int("zookeeper.request_throttle_max_requests", self.request_throttle_max_requests);
+        self.request_throttle_stall_time_ms = system
+            .int("zookeeper.request_throttle_stall_time", self.request_throttle_stall_time_ms);
+        self.request_throttle_drop_stale =
+            system.boolean("zookeeper.request_throttle_drop_stale", true);
+        self.request_stale_connection_check =
+            system.boolean("zookeeper.request_stale_connection_check", true);
+        self.request_stale_latency_check =
+            system.boolean("zookeeper.request_stale_latency_check", false);
+        self.request_throttler_shutdown_timeout_ms = system.int(
+            "zookeeper.request_throttler.shutdownTimeout",
+            self.request_throttler_shutdown_timeout_ms,
+        );
+        self.max_cnxns = system.int("zookeeper.maxCnxns", self.max_cnxns);
+        self.client_tcp_keep_alive = system.boolean("zookeeper.clientTcpKeepAlive", false);
+        self.nio_sessionless_cnxn_timeout_ms = system
+            .int("zookeeper.nio.sessionlessCnxnTimeout", self.nio_sessionless_cnxn_timeout_ms);
+        let threads = (surroundings.cores() / 2).isqrt().max(1);
+        self.nio_num_selector_threads = system
+            .int("zookeeper.nio.numSelectorThreads", i32::try_from(threads).unwrap_or(i32::MAX));
+        if self.nio_num_selector_threads < 1 {
+            return Err(ConfigError::unexpected("numSelectorThreads must be at least 1"));
+        }
+        let size = system.int("zookeeper.intBufferStartingSizeBytes", 1024);
+        if size < 32 {
+            return Err(ConfigError::unexpected(format!(
+                "Buffer starting size ({size}) must be greater than or equal to 32. Configure with \
+                 \"-Dzookeeper.intBufferStartingSizeBytes=<size>\""
+            )));
+        }
+        self.jute_maxbuffer = system.int("jute.maxbuffer", self.jute_maxbuffer);
+        self.jute_maxbuffer_extrasize =
+            system.int("zookeeper.jute.maxbuffer.extrasize", self.jute_maxbuffer).max(1024);
+        self.four_lw_commands_whitelist = system.text("zookeeper.4lw.commands.whitelist");
+        self.readonlymode_enabled = system.get("readonlymode.enabled") == Some("true");
+        Ok(())
+    }
+
+    /// The settings of `BlueThrottle`; the tokens are multiplied there, not here.
+    fn read_throttle(
+        &mut self,
+        system: &SystemProperties,
+        notes: &mut Vec<(Level, String)>,
+    ) -> Result<(), ConfigError> {
+        let double = |name, default| match system.get(name) {
+            None => Ok(default),
+            Some(text) => parse_double(text)
+                .ok_or_else(|| ConfigError::unexpected(format!("{name}={text} is not a number"))),
+        };
+        self.connection_throttle_tokens =
+            system.int("zookeeper.connection_throttle_tokens", self.connection_throttle_tokens);
+        self.connection_throttle_fill_time_ms = system
+            .int("zookeeper.connection_throttle_fill_time", self.connection_throttle_fill_time_ms);
+        self.connection_throttle_fill_count = system
+            .int("zookeeper.connection_throttle_fill_count", self.connection_throttle_fill_count);
+        self.connection_throttle_freeze_time_ms = system.int(
+            "zookeeper.connection_throttle_freeze_time",
+            self.connection_throttle_freeze_time_ms,
+        );
+        self.connection_throttle_drop_increase = double(
+            "zookeeper.connection_throttle_drop_increase",
+            self.connection_throttle_drop_increase,
+        )?;
+        self.connection_throttle_drop_decrease = double(
+            "zookeeper.connection_throttle_drop_decrease",
+            self.connection_throttle_drop_decrease,
+        )?;
+        self.connection_throttle_decrease_ratio = double(
+            "zookeeper.connection_throttle_decrease_ratio",
+            self.connection_throttle_decrease_ratio,
+        )?;
+        self.connection_throttle_weight_enabled =
+            system.boolean("zookeeper.connection_throttle_weight_enabled", false);
+        let global = system.int("zookeeper.connection_throttle_global_session_weight", 3);
+        let renew = system.int("zookeeper.connection_throttle_renew_session_weight", 2);
+        let local = system.int("zookeeper.connection_throttle_local_session_weight", 1);
+        // Compat: the two others are compared with the local weight as given, even if that is bad.
+        let mut weight = |kind, given: i32, default: i32| {
+            if given <= 0 {
+                let warning =
+                    format!("Invalid {kind} session weight {given}. It should be larger than 0");
+                notes.push((Level::Warn, warning));
+                default
+            } else if given < local {
+                let warning = format!(
+                    "The {kind} session weight {given} is less than the local session weight \
+                     {local}. Use the local session weight."
+                );
+                notes.push((Level::Warn, warning));
+                local
+            } else {
+                given
+            }
+        };
+        self.connection_throttle_global_session_weight = weight("global", global, 3);
+        self.connection_throttle_local_session_weight = weight("local", local, 1);
+        self.connection_throttle_renew_session_weight = weight("renew", renew, 2);
+        Ok(())
+    }
+
+    fn read_data(&mut self, system: &SystemProperties) -> Result<(), ConfigError> {
+        self.enforce_quota = system.boolean("zookeeper.enforceQuota", false);
+        self.extended_types_enabled = system.boolean("zookeeper.extendedTypesEnabled", false);
+        self.emulate_353_ttl_nodes = system.boolean("zookeeper.emulate353TTLNodes", false);
+        self.znode_container_check_interval_ms =
+            system.int("znode.container.checkIntervalMs", self.znode_container_check_interval_ms);
+        self.znode_container_max_per_minute =
+            system.int("znode.container.maxPerMinute", self.znode_container_max_per_minute);
+        self.znode_container_max_never_used_interval_ms = system.long(
+            "znode.container.maxNeverUsedIntervalMs",
+            self.znode_container_max_never_used_interval_ms,
+        );
+        self.watch_manager_name = system.text("zookeeper.watchManagerName");
+        const WATCH_MANAGERS: [&str; 2] = [
+            "org.apache.zookeeper.server.watch.WatchManager",
+            "org.apache.zookeeper.server.watch.WatchManagerOptimized",
+        ];
+        const FACTORIES: [&str; 2] = [
+            "org.apache.zookeeper.server.NIOServerCnxnFactory",
+            "org.apache.zookeeper.server.NettyServerCnxnFactory",
+        ];
+        for (name, known) in [
+            ("zookeeper.watchManagerName", WATCH_MANAGERS),
+            ("zookeeper.serverCnxnFactory", FACTORIES),
+        ] {
+            if let Some(class) = system.get(name).filter(|class| !known.contains(class)) {
+                return Err(ConfigError::unexpected(format!(
+                    "Couldn't instantiate {name}={class}"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn read_auth(&mut self, system: &SystemProperties) -> Result<(), ConfigError> {
+        self.skip_acl = system.get("zookeeper.skipACL") == Some("yes");
+        self.enable_eager_acl_check = system.boolean("zookeeper.enableEagerACLCheck", false);
+        self.digest_authentication_provider_enabled =
+            system.boolean("zookeeper.DigestAuthenticationProvider.enabled", true);
+        self.digest_authentication_provider_super_digest =
+            system.text("zookeeper.DigestAuthenticationProvider.superDigest");
+        if let Some(algorithm) = system.text("zookeeper.DigestAuthenticationProvider.digestAlg") {
+            self.digest_authentication_provider_digest_alg = algorithm;
+        }
+        self.ensemble_auth_name = system.text("zookeeper.ensembleAuthName");
+        self.auth_providers = system
+            .iter()
+            .filter_map(|(name, class)| {
+                Some((name.strip_prefix("zookeeper.authProvider.")?.to_owned(), class.to_owned()))
+            })
+            .collect();
+        self.enforce_auth_enabled = system.boolean("zookeeper.enforce.auth.enabled", false);
+        self.enforce_auth_schemes = system.text("zookeeper.enforce.auth.schemes");
+        self.session_require_client_sasl_auth =
+            system.boolean("zookeeper.sessionRequireClientSASLAuth", false);
+        self.allow_sasl_failed_clients = system.boolean("zookeeper.allowSaslFailedClients", false);
+        let has_schemes = self.session_require_client_sasl_auth
+            || !self.enforce_auth_enabled
+            || self.enforce_auth_schemes.is_some();
+        if !has_schemes {
+            return Err(ConfigError::arguments(
+                "zookeeper.enforce.auth.enabled is true zookeeper.enforce.auth.schemes must be \
+                 configured.",
+            ));
+        }
+        Ok(())
     }
 }
