@@ -7,9 +7,16 @@
 mod support;
 
 mod acls;
+mod hostile;
+mod limits;
 mod multi;
 mod nodes;
+mod quotas;
+mod reaper;
+mod sessions;
+mod settings;
 mod watches;
+mod words;
 
 use support::both::Flavor;
 

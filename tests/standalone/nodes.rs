@@ -235,7 +235,7 @@ story!(set_acl_checks_in_order on PLAIN, |s| {
     a.get_acl("/t/missing");
 });
 
-story!(b34_system_nodes_always_exist on PLAIN, |s| {
+story!(b34_system_nodes_always_exist on DEFAULTS, |s| {
     let mut a = s.client("a");
     a.get("/zookeeper", false);
     a.get("/zookeeper/quota", false);

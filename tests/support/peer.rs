@@ -97,9 +97,13 @@ impl<'a> Story<'a> {
             return None;
         }
         self.log.opened.borrow_mut().push((response.session_id, response.passwd));
-        if self.log.names.borrow().base_zxid == 0 {
+        let is_first = {
+            let names = self.log.names.borrow();
+            names.base_zxid.is_none() && !names.hides_zxids
+        };
+        if is_first {
             wire.send(-2, OpCode::Ping.as_i32(), &[]);
-            self.log.names.borrow_mut().base_zxid = wire.packet().header.zxid;
+            self.log.names.borrow_mut().base_zxid = Some(wire.packet().header.zxid);
         }
         Some(Peer {
             name: name.to_owned(),
@@ -129,6 +133,12 @@ impl<'a> Story<'a> {
             Received::Nothing => format!("{who}< nothing"),
         };
         self.note(line);
+    }
+
+    /// From here on zxids are masked; at the beginning of a story it also saves the ping that asks
+    /// for the first one.
+    pub fn hide_zxids(&self) {
+        self.log.names.borrow_mut().hides_zxids = true;
     }
 
     /// How zxids are written in this story.
@@ -411,6 +421,10 @@ impl Peer {
         self.call(OpCode::RemoveWatches, &body, format!("removeWatches {path:?} {watcher_type}"))
     }
 
+    fn base_zxid(&self) -> i64 {
+        self.log.names.borrow().base_zxid.expect("a story that shows zxids")
+    }
+
     /// setWatches, relative to the zxid that the story writes as `z+{zxid}`.
     pub fn set_watches(
         &mut self,
@@ -420,7 +434,7 @@ impl Peer {
         child: &[&str],
     ) -> Option<Packet> {
         let body = SetWatches {
-            relative_zxid: self.log.names.borrow().base_zxid + zxid,
+            relative_zxid: self.base_zxid() + zxid,
             data_watches: strings(data),
             exist_watches: strings(exist),
             child_watches: strings(child),
@@ -433,7 +447,7 @@ impl Peer {
     /// setWatches2: data, exist, child, persistent, recursive.
     pub fn set_watches2(&mut self, zxid: i64, lists: [&[&str]; 5]) -> Option<Packet> {
         let body = SetWatches2 {
-            relative_zxid: self.log.names.borrow().base_zxid + zxid,
+            relative_zxid: self.base_zxid() + zxid,
             data_watches: strings(lists[0]),
             exist_watches: strings(lists[1]),
             child_watches: strings(lists[2]),

@@ -19,8 +19,10 @@ use super::wire::Packet;
 /// What is known of a story while its lines are made.
 #[derive(Debug, Default)]
 pub struct Names {
-    /// The zxid that counts as 0.
-    pub base_zxid: i64,
+    /// The zxid that counts as 0; `None` until it is known.
+    pub base_zxid: Option<i64>,
+    /// Zxids are not shown, nor asked for.
+    pub hides_zxids: bool,
     /// Sessions by their client's name.
     pub sessions: HashMap<i64, String>,
 }
@@ -28,10 +30,12 @@ pub struct Names {
 impl Names {
     /// `z+3`; zxids from before the story are `old`.
     pub fn zxid(&self, zxid: i64) -> String {
+        let base = self.base_zxid.unwrap_or_default();
         match zxid {
             0 | -1 => zxid.to_string(),
-            _ if zxid < self.base_zxid => "old".into(),
-            _ => format!("z+{}", zxid - self.base_zxid),
+            _ if self.hides_zxids => "z".into(),
+            _ if zxid < base => "old".into(),
+            _ => format!("z+{}", zxid - base),
         }
     }
 
