@@ -199,8 +199,7 @@ story!(srvr_counts_nodes_and_connections on DEFAULTS, |s| {
     wait_for_quiet(s);
     let field = |name: &str| {
         let srvr = s.server.word("srvr");
-        let line = srvr.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
-        line
+        srvr.lines().find(|line| line.starts_with(name)).unwrap().to_owned()
     };
     s.note(field("Node count: "));
     s.note(field("Connections: "));
