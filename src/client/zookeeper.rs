@@ -330,7 +330,7 @@ impl ZooKeeper {
 
     /// `getEphemerals`: this session's ephemeral nodes whose paths start with `prefix`.
     pub fn ephemerals(&mut self, prefix: &str) -> Result<Vec<String>, ClientError> {
-        let request = GetEphemeralsRequest { prefix_path: prefix.to_owned() };
+        let request = GetEphemeralsRequest { prefix_path: Some(prefix.to_owned()) };
         Ok(self.call::<GetEphemeralsResponse>(OpCode::GetEphemerals, &request)?.ephemerals)
     }
 

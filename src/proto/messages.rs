@@ -34,7 +34,7 @@ records! {
     GetChildren2Response { children: Vec<String>, stat: Stat }
     GetAllChildrenNumberRequest { path: String }
     GetAllChildrenNumberResponse { total_number: i32 }
-    GetEphemeralsRequest { prefix_path: String }
+    GetEphemeralsRequest { prefix_path: Option<String> }
     GetEphemeralsResponse { ephemerals: Vec<String> }
     CheckVersionRequest { path: String, version: i32 }
     SyncRequest { path: Option<String> }

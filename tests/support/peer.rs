@@ -375,7 +375,7 @@ impl Peer {
 
     /// getEphemerals.
     pub fn ephemerals(&mut self, prefix: &str) -> Option<Packet> {
-        let body = GetEphemeralsRequest { prefix_path: prefix.into() };
+        let body = GetEphemeralsRequest { prefix_path: Some(prefix.into()) };
         self.call(OpCode::GetEphemerals, &body, format!("getEphemerals {prefix:?}"))
     }
 
