@@ -39,7 +39,7 @@ if [ -z "$quick" ]; then
     step "cargo fmt, clippy: fuzz"
     cargo fmt --check --manifest-path fuzz/Cargo.toml
     CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}/fuzz" \
-      cargo clippy --manifest-path fuzz/Cargo.toml --locked -- -D warnings
+      cargo clippy --manifest-path fuzz/Cargo.toml -- -D warnings
   fi
 fi
 
