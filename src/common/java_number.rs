@@ -72,6 +72,8 @@ pub fn trim(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::common::golden::{java_library, unhex};
+    use crate::metrics::java_double;
 
     #[test]
     fn decode_takes_what_java_takes() {
@@ -139,5 +141,22 @@ mod tests {
     #[test]
     fn trim_takes_control_characters_but_not_wide_spaces() {
         assert_eq!(trim("\0\t a\u{a0} \u{1f}"), "a\u{a0}");
+    }
+
+    #[test]
+    fn goldens_of_java_are_reproduced() {
+        for (text, expected) in java_library("decode") {
+            let text = String::from_utf8(unhex(text)).unwrap();
+            let number = decode_long(&text).map_or("!".to_owned(), |number| number.to_string());
+            assert_eq!(number, expected, "{text:?}");
+        }
+        for (text, expected) in java_library("double") {
+            let text = String::from_utf8(unhex(text)).unwrap();
+            assert_eq!(
+                parse_double(&text).map_or("!".to_owned(), java_double),
+                expected,
+                "{text:?}"
+            );
+        }
     }
 }

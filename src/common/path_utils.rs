@@ -84,6 +84,7 @@ pub fn top_namespace(path: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::common::golden::{hex, java_library, unhex};
 
     fn check(path: &str, expected: &str) {
         let actual = validate_path(path).map_or_else(|error| error.to_string(), |()| "ok".into());
@@ -148,6 +149,17 @@ mod tests {
             ("/a/", Some("a")),
         ] {
             assert_eq!(top_namespace(path), expected, "{path:?}");
+        }
+    }
+
+    /// 200 random paths and what Java said.
+    #[test]
+    fn goldens_of_java_are_reproduced() {
+        for (path, expected) in java_library("path") {
+            let path = String::from_utf8(unhex(path)).unwrap();
+            let said =
+                validate_path(&path).map_or_else(|error| hex(&error.to_string()), |()| "ok".into());
+            assert_eq!(said, expected, "{path:?}");
         }
     }
 }

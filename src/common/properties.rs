@@ -60,6 +60,9 @@ fn read_line(rest: &mut &[u8], line: &mut Vec<u8>) -> bool {
             at_start = true;
         } else if is_escaped {
             line.pop();
+            if rest.is_empty() {
+                return true; // Compat: even a lone backslash is then a line, with an empty key.
+            }
             (at_start, is_continued, is_escaped) = (true, true, false);
             if byte == b'\r' {
                 *rest = rest.strip_prefix(b"\n").unwrap_or(rest);
@@ -124,4 +127,69 @@ fn unescape(raw: &[u8]) -> Result<String, MalformedEscape> {
         }
     }
     Ok(String::from_utf16_lossy(&units))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::common::golden::{hex, unhex};
+
+    fn check(text: &str, expected: &[(&str, &str)]) {
+        let expected = expected.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        assert_eq!(load(text.as_bytes()), Ok(expected), "{text:?}");
+    }
+
+    #[test]
+    fn syntax_is_javas() {
+        check(
+            "a=1\nb:2\nc 3\n d\t=\t4\ne",
+            &[("a", "1"), ("b", "2"), ("c", "3"), ("d", "4"), ("e", "")],
+        );
+        check("a = = b", &[("a", "= b")]);
+        check("# a=1\n  ! b=2\n\n\r\nc=3 # d", &[("c", "3 # d")]);
+        check("a=1\na=2", &[("a", "2")]);
+        check("a=x\\\n   y\\\r\n\tz", &[("a", "xyz")]);
+        check("a=x\\\n\nb=2", &[("a", "x"), ("b", "2")]);
+        check("a=x \\", &[("a", "x ")]);
+        check("a\\ b\\=c=1", &[("a b=c", "1")]);
+        check("a=\\t\\n\\q\\\\", &[("a", "\t\nq\\")]);
+        check("a=\\u00e9\\ud83d\\ude00", &[("a", "é😀")]);
+        assert_eq!(load(b"a=\\u00g0"), Err(MalformedEscape));
+        assert_eq!(load(b"a=\\u00"), Err(MalformedEscape));
+    }
+
+    #[test]
+    fn bytes_are_latin_1() {
+        let properties = load(b"a=\xe9").unwrap();
+        assert_eq!(properties.get("a").map(String::as_str), Some("é"));
+    }
+
+    /// 400 random files and what `Properties.load` of Java 17 made of them; it writes half a pair of
+    /// surrogates as `?`.
+    #[test]
+    fn goldens_of_java_are_reproduced() {
+        let text = |text: &str| hex(&text.replace('\u{fffd}', "?"));
+        for line in include_str!("../../tests/golden/common/properties.tsv").lines() {
+            let (input, expected) = line.split_once('\t').unwrap();
+            let actual = load(&unhex(input)).map_or("!".to_owned(), |properties| {
+                let pairs = properties.iter();
+                pairs.map(|(k, v)| format!("{}={}", text(k), text(v))).collect::<Vec<_>>().join(",")
+            });
+            assert_eq!(actual, expected, "{:?}", String::from_utf8_lossy(&unhex(input)));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            let _ = load(&bytes);
+        }
+
+        #[test]
+        fn no_text_panics(text in "[ab=: \\\\\\n\\r#!u0-9]{0,40}") {
+            let _ = load(text.as_bytes());
+        }
+    }
 }

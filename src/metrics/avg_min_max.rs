@@ -114,6 +114,8 @@ pub(crate) fn round_4(value: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::common::golden::java_library;
+    use crate::metrics::java_double;
 
     #[test]
     fn totals_are_merged_and_reset() {
@@ -145,6 +147,16 @@ mod tests {
             (12.031_25, 12.0313),
         ] {
             assert_eq!(round_4(value).to_bits(), f64::to_bits(rounded), "{value}");
+        }
+    }
+
+    #[test]
+    fn averages_of_java_are_reproduced() {
+        for (fraction, expected) in java_library("average") {
+            let (sum, count) = fraction.split_once('/').unwrap();
+            let (sum, count) = (sum.parse().unwrap(), count.parse().unwrap());
+            let totals = Totals { count, sum, ..Totals::default() };
+            assert_eq!(java_double(totals.avg()), expected, "{fraction}");
         }
     }
 }

@@ -376,3 +376,51 @@ pub const STANDALONE_GAUGE_SETS: &[(&str, &str)] = &[
     ("quota_count_usage_per_namespace", "Nodes in use"),
     ("quota_bytes_usage_per_namespace", "Bytes in use"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// The keys of `mntr` as a standalone Java 3.9.4 server prints them, with the kind of number.
+    #[test]
+    fn keys_are_those_of_a_java_server() {
+        let metrics = ServerMetrics::default();
+        for (name, _) in STANDALONE_GAUGES {
+            let is_double = ["avg_latency", "connection_drop_probability"].contains(name);
+            let value = if is_double { MetricValue::Double(0.0) } else { MetricValue::Integer(0) };
+            metrics.gauges.register(name, move || Some(value));
+        }
+        for (name, _) in STANDALONE_GAUGE_SETS {
+            metrics.gauges.register_set(name, Vec::new);
+        }
+        let mut keys = BTreeMap::new();
+        metrics.dump(&mut |key, value| {
+            let kind = if matches!(value, MetricValue::Double(_)) { "double" } else { "integer" };
+            assert_eq!(keys.insert(key.to_owned(), kind), None, "{key} comes twice");
+        });
+        let golden = include_str!("../../tests/golden/common/mntr_keys.tsv").lines();
+        let golden = golden.map(|line| line.split_once('\t').unwrap());
+        let golden = golden.filter(|(_, kind)| *kind != "text");
+        let golden = golden.map(|(key, kind)| (key.to_owned(), kind)).collect();
+        assert_eq!(keys, golden);
+    }
+
+    #[test]
+    fn reset_spares_the_gauges() {
+        let metrics = ServerMetrics::default();
+        metrics.gauges.register_integer("uptime", || 5);
+        metrics.commit_count.increment();
+        metrics.readlatency.add(3);
+        metrics.write_per_namespace.add("a", 7);
+        metrics.reset();
+        let mut seen = Vec::new();
+        metrics.dump(&mut |key, value| {
+            if !matches!(value, MetricValue::Integer(0)) && value != MetricValue::Double(0.0) {
+                seen.push(format!("{key} {value}"));
+            }
+        });
+        assert_eq!(seen, ["uptime 5"]);
+    }
+}
