@@ -1,10 +1,13 @@
 //! What every part needs: clocks, threads, ranked locks, paths, configuration, logging.
 
+pub mod atomic_file;
 pub mod config;
 pub mod exit_code;
 pub mod java_number;
+pub mod logging;
 pub mod path_utils;
 pub mod properties;
+pub mod rate_logger;
 pub mod sync;
 pub mod thread;
 pub mod time;

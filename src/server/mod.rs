@@ -5,6 +5,7 @@ pub mod cnxn;
 pub mod container_manager;
 pub mod datadir_cleanup_manager;
 pub mod final_rules;
+pub mod pause_monitor;
 pub mod prep;
 pub mod read_requests;
 pub mod request_body;
