@@ -9,5 +9,6 @@ pub mod pause_monitor;
 pub mod prep;
 pub mod read_requests;
 pub mod request_body;
+pub mod request_path_metrics_collector;
 pub mod request_throttler;
 pub mod server_stats;
