@@ -10,7 +10,8 @@ use log::{error, info};
 
 use crate::common::config::ServerConfig;
 use crate::common::thread::{self, OwnedThread};
-use crate::proto::{EphemeralType, ExtendedTypes};
+use crate::proto::EphemeralType;
+use crate::tree::{DataTree, NodeRef};
 
 /// The settings `znode.container.*`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,24 +34,44 @@ impl From<&ServerConfig> for ContainerSettings {
     }
 }
 
-/// A container or TTL node, as far as its end is concerned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PossibleCandidate {
-    /// How many children it has.
-    pub child_count: usize,
-    /// Its owner field as stored.
-    pub ephemeral_owner: i64,
-    /// Its child version as stored: how many children were created.
-    pub cversion: i32,
-    /// When its data was last set (wall clock).
-    pub mtime_ms: i64,
+/// The paths of the nodes to be deleted at `now_ms` (wall clock): empty containers that had
+/// children, and TTL nodes whose time is over.
+#[must_use]
+pub fn candidates(tree: &DataTree, settings: &ContainerSettings, now_ms: i64) -> Vec<String> {
+    let is_spent = |node: NodeRef<'_>| Lifetime::of(node).is_spent_container(settings, now_ms);
+    let is_expired = |node: NodeRef<'_>| Lifetime::of(node).is_expired_ttl(now_ms);
+    let mut paths = tree.containers();
+    paths.retain(|path| tree.node(path).is_some_and(is_spent));
+    paths.extend(tree.ttls().into_iter().filter(|path| tree.node(path).is_some_and(is_expired)));
+    paths
 }
 
-impl PossibleCandidate {
+/// A container or TTL node, as far as its end is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Lifetime {
+    child_count: usize,
+    ephemeral_type: EphemeralType,
+    ephemeral_owner: i64,
+    /// As stored: how many children were created.
+    cversion: i32,
+    mtime_ms: i64,
+}
+
+impl Lifetime {
+    fn of(node: NodeRef<'_>) -> Lifetime {
+        let stat = node.stat_persisted();
+        Lifetime {
+            child_count: node.child_count(),
+            ephemeral_type: node.ephemeral_type(),
+            ephemeral_owner: stat.ephemeral_owner,
+            cversion: stat.cversion,
+            mtime_ms: stat.mtime,
+        }
+    }
+
     /// Whether a container is to be deleted: it had children and has none now. One that never had
     /// any is kept for its creator, unless a limit is set.
-    #[must_use]
-    pub fn is_spent_container(&self, settings: &ContainerSettings, now_ms: i64) -> bool {
+    fn is_spent_container(&self, settings: &ContainerSettings, now_ms: i64) -> bool {
         let limit_ms = settings.max_never_used_interval_ms;
         self.child_count == 0
             && (self.cversion > 0 || (limit_ms != 0 && self.age_ms(now_ms) > limit_ms))
@@ -58,12 +79,10 @@ impl PossibleCandidate {
 
     /// Whether a node with a time to live is to be deleted: it has no children, and its data was not
     /// set for that time.
-    #[must_use]
-    pub fn is_expired_ttl(&self, types: ExtendedTypes, now_ms: i64) -> bool {
-        let owner = self.ephemeral_owner;
-        let ttl_ms = EphemeralType::ttl_of(owner);
+    fn is_expired_ttl(&self, now_ms: i64) -> bool {
+        let ttl_ms = EphemeralType::ttl_of(self.ephemeral_owner);
         self.child_count == 0
-            && EphemeralType::of(owner, types) == EphemeralType::Ttl
+            && self.ephemeral_type == EphemeralType::Ttl
             && ttl_ms != 0
             && self.age_ms(now_ms) > ttl_ms
     }
@@ -75,7 +94,7 @@ impl PossibleCandidate {
 
 /// What a [`ContainerManager`] needs of the server. Called on its thread.
 pub trait ContainerServer: Send + Sync {
-    /// The paths of the nodes to be deleted now, see [`PossibleCandidate`].
+    /// [`candidates`] of the tree, now.
     fn candidates(&self, settings: &ContainerSettings) -> Vec<String>;
 
     /// Submits a deleteContainer request (no connection, session 0). The tree decides again when it
@@ -161,8 +180,9 @@ mod tests {
     use crossbeam_channel::unbounded;
 
     use super::*;
-
-    const TYPES: ExtendedTypes = ExtendedTypes { enabled: true, emulate_353: false };
+    use crate::proto::txn::{CreateContainerTxn, CreateTtlTxn, CreateTxn, DeleteTxn};
+    use crate::proto::{Acl, ExtendedTypes, OpCode, SessionId, Txn, TxnHeader, Zxid};
+    use crate::tree::{NoWatches, TreeOptions};
 
     fn settings(max_never_used_interval_ms: i64) -> ContainerSettings {
         ContainerSettings {
@@ -172,8 +192,10 @@ mod tests {
         }
     }
 
-    fn node(child_count: usize, cversion: i32, ephemeral_owner: i64) -> PossibleCandidate {
-        PossibleCandidate { child_count, ephemeral_owner, cversion, mtime_ms: 1000 }
+    fn node(child_count: usize, cversion: i32, ephemeral_owner: i64) -> Lifetime {
+        let types = ExtendedTypes { enabled: true, emulate_353: false };
+        let ephemeral_type = EphemeralType::of(ephemeral_owner, types);
+        Lifetime { child_count, ephemeral_type, ephemeral_owner, cversion, mtime_ms: 1000 }
     }
 
     #[test]
@@ -194,16 +216,58 @@ mod tests {
 
     #[test]
     fn ttl_nodes_go_when_they_were_not_set_for_their_time() {
-        let check = |child_count, ttl, types, now_ms, expected| {
+        let check = |child_count, ttl, now_ms, expected| {
             let node = node(child_count, 0, EphemeralType::ttl_owner(ttl).unwrap());
-            assert_eq!(node.is_expired_ttl(types, now_ms), expected);
+            assert_eq!(node.is_expired_ttl(now_ms), expected);
         };
-        check(0, 500, TYPES, 1500, false);
-        check(0, 500, TYPES, 1501, true);
-        check(1, 500, TYPES, 1501, false);
-        check(0, 500, ExtendedTypes::default(), 1501, false);
-        assert!(!node(0, 0, EphemeralType::CONTAINER_OWNER).is_expired_ttl(TYPES, i64::MAX));
-        assert!(!node(0, 0, 0xff << 56).is_expired_ttl(TYPES, i64::MAX));
+        check(0, 500, 1500, false);
+        check(0, 500, 1501, true);
+        check(1, 500, 1501, false);
+        assert!(!node(0, 0, EphemeralType::CONTAINER_OWNER).is_expired_ttl(i64::MAX));
+        assert!(!node(0, 0, 0xff << 56).is_expired_ttl(i64::MAX));
+    }
+
+    #[test]
+    fn candidates_are_found_in_the_tree() {
+        let extended_types = ExtendedTypes { enabled: true, emulate_353: false };
+        let mut tree = DataTree::new(TreeOptions { extended_types, ..TreeOptions::default() });
+        let mut zxid = 0;
+        let mut apply = |txn: Txn, op: OpCode| {
+            zxid += 1;
+            let header = TxnHeader {
+                client_id: SessionId(1),
+                cxid: 1,
+                zxid: Zxid(zxid),
+                time: 1000,
+                txn_type: op.as_i32(),
+            };
+            tree.process_txn(&header, &txn, &mut NoWatches);
+        };
+        let acl = Acl::open_unsafe;
+        for path in ["/spent", "/fresh", "/used"] {
+            let (path, parent_cversion) = (path.to_owned(), 1);
+            let txn = CreateContainerTxn { path, data: None, acl: acl(), parent_cversion };
+            apply(Txn::CreateContainer(txn), OpCode::CreateContainer);
+        }
+        for (path, ttl) in [("/old", 500), ("/young", 5000), ("/parent", 500)] {
+            let (path, parent_cversion) = (path.to_owned(), 1);
+            let txn = CreateTtlTxn { path, data: None, acl: acl(), parent_cversion, ttl };
+            apply(Txn::CreateTtl(txn), OpCode::CreateTtl);
+        }
+        for path in ["/spent/child", "/used/child", "/parent/child"] {
+            let (path, parent_cversion) = (path.to_owned(), 1);
+            let txn = CreateTxn { path, data: None, acl: acl(), ephemeral: false, parent_cversion };
+            apply(Txn::Create(txn), OpCode::Create);
+        }
+        apply(Txn::Delete(DeleteTxn { path: "/spent/child".to_owned() }), OpCode::Delete);
+        let check = |limit_ms, now_ms, expected: &[&str]| {
+            let mut paths = candidates(&tree, &settings(limit_ms), now_ms);
+            paths.sort();
+            assert_eq!(paths, expected);
+        };
+        check(0, 1500, &["/spent"]);
+        check(0, 1501, &["/old", "/spent"]);
+        check(400, 1501, &["/fresh", "/old", "/spent"]);
     }
 
     #[test]
