@@ -12,8 +12,12 @@ mod digest;
 mod ephemerals;
 mod error;
 mod load;
+#[cfg(test)]
+mod measurements;
 mod node_ref;
 mod node_store;
+#[cfg(test)]
+mod oracle_tests;
 pub mod quotas;
 mod serialize;
 mod watch;
