@@ -368,3 +368,140 @@ impl Jute for ZxidDigest {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sim_disk::SimDisk;
+    use super::super::testing::{FakeSource, FakeTree, sim_dir};
+    use super::*;
+
+    const MODES: [StreamMode; 3] = [StreamMode::Checked, StreamMode::Gzip, StreamMode::Snappy];
+
+    fn snaps(mode: StreamMode) -> (SimDisk, FileSnap, PathBuf) {
+        let (sim, disk, dir) = sim_dir();
+        (sim, FileSnap::new(disk, dir.clone(), mode), dir)
+    }
+
+    fn sessions() -> Sessions {
+        (1..50).map(|id| (SessionId(id), id as i32 * 1000)).collect()
+    }
+
+    fn write(snap: &FileSnap, zxid: i64, trailer: SnapshotTrailer) -> SnapshotInfo {
+        let tree = FakeTree::with(1..=zxid);
+        let mut source = FakeSource { tree: &tree, done: 0, trailer };
+        snap.serialize(Zxid(zxid), &sessions(), &mut source).unwrap()
+    }
+
+    fn read(snap: &FileSnap) -> Result<Option<(i64, FakeTree, LoadedSnapshot)>, PersistenceError> {
+        let (mut tree, mut read_sessions) = (FakeTree::with([99]), Sessions::new());
+        let loaded = snap.deserialize(&mut tree, &mut read_sessions)?;
+        Ok(loaded.map(|loaded| {
+            assert_eq!(read_sessions, sessions());
+            (loaded.info.zxid.0, tree, loaded)
+        }))
+    }
+
+    fn digest() -> ZxidDigest {
+        ZxidDigest { zxid: Zxid(7), version: 2, digest: -42 }
+    }
+
+    #[test]
+    fn every_set_of_trailing_sections_is_read_whatever_the_settings() {
+        for mode in MODES {
+            for digest in [None, Some(digest())] {
+                for last_processed_zxid in [None, Some(Zxid(9))] {
+                    let trailer = SnapshotTrailer { digest, last_processed_zxid };
+                    let (_, snap, _) = snaps(mode);
+                    let info = write(&snap, 250, trailer);
+                    let (zxid, tree, loaded) = read(&snap).unwrap().unwrap();
+                    assert_eq!((zxid, &loaded.trailer), (250, &trailer));
+                    assert_eq!(tree.zxids, (1..=250).collect::<Vec<_>>());
+                    assert_eq!((loaded.info, loaded.broken), (info, vec![]));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_layout_is_that_of_java() {
+        let (sim, snap, _) = snaps(StreamMode::Checked);
+        let trailer =
+            SnapshotTrailer { digest: Some(digest()), last_processed_zxid: Some(Zxid(9)) };
+        let info = write(&snap, 3, trailer);
+        let bytes = sim.read(&info.path).unwrap();
+        assert!(bytes.starts_with(b"ZKSN\0\0\0\x02\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\x31"));
+        let tree_end = 16 + 4 + 49 * 12 + 4 + 3 * 8 + 5;
+        assert_eq!(bytes.len(), tree_end + 13 + 20 + 13 + 8 + 13);
+        for end in [tree_end, tree_end + 33, tree_end + 54] {
+            let sum = i64::from(simd_adler32::adler32(&&bytes[..end]));
+            assert_eq!(bytes[end..end + 8], sum.to_be_bytes());
+            assert_eq!(bytes[end + 8..end + 13], [0, 0, 0, 1, b'/']);
+        }
+    }
+
+    #[test]
+    fn a_broken_newest_snapshot_gives_way_to_an_older_one() {
+        let trailer =
+            SnapshotTrailer { digest: Some(digest()), last_processed_zxid: Some(Zxid(9)) };
+        let (sim, snap, dir) = snaps(StreamMode::Checked);
+        write(&snap, 5, trailer);
+        let newest = sim.read(&write(&snap, 8, trailer).path).unwrap();
+        for at in 0..newest.len() {
+            let mut flipped = newest.clone();
+            flipped[at] ^= 0x40;
+            sim.put(&dir.join("snapshot.8"), &flipped);
+            let (zxid, tree, _) = read(&snap).unwrap().unwrap();
+            // Version and dbid of the header are not looked at, but are in the checksum.
+            assert_eq!((zxid, tree.zxids.len()), (5, 5), "flipped at {at}");
+            sim.put(&dir.join("snapshot.8"), &newest[..at]);
+            let (zxid, tree, _) = read(&snap).unwrap().unwrap();
+            let seals = [newest.len() - 54, newest.len() - 21];
+            if zxid == 8 {
+                assert!(seals.contains(&at), "cut at {at}: only whole sections may be missing");
+            } else {
+                assert_eq!((zxid, tree.zxids.len()), (5, 5), "cut at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_readable_snapshot_among_likely_ones_is_an_error() {
+        let (sim, snap, dir) = snaps(StreamMode::Checked);
+        assert!(read(&snap).unwrap().is_none());
+        sim.put(&dir.join("snapshot.1"), b"not valid at all");
+        assert!(read(&snap).unwrap().is_none(), "does not even look like one");
+        sim.put(&dir.join("snapshot.2"), b"looks valid from behind\0\0\0\x01/");
+        assert!(matches!(read(&snap), Err(PersistenceError::NoValidSnapshot(_))));
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_older_snapshots_alone() {
+        let (sim, snap, dir) = snaps(StreamMode::Gzip);
+        write(&snap, 5, SnapshotTrailer::default());
+        let calls_before = sim.calls();
+        write(&snap, 6, SnapshotTrailer::default());
+        let calls = sim.calls() - calls_before;
+        sim.remove(&dir.join("snapshot.6.gz")).unwrap();
+        for call in 0..calls {
+            sim.fail_at(sim.calls() + call);
+            let tree = FakeTree::with(1..=8);
+            let mut source = FakeSource::new(&tree);
+            assert!(snap.serialize(Zxid(8), &sessions(), &mut source).is_err());
+            let (zxid, ..) = read(&snap).unwrap().unwrap();
+            // Only the directory's sync comes after the rename.
+            assert_eq!(zxid, if call + 1 == calls { 8 } else { 5 });
+        }
+        snap.remove_temporary_files().unwrap();
+        let mut names = sim.list(&dir).unwrap();
+        names.sort();
+        assert_eq!(names, ["snapshot.5.gz", "snapshot.8.gz"]);
+    }
+
+    #[test]
+    fn temporary_names_are_no_snapshots_for_java() {
+        use super::super::util::{is_snapshot_file_name, zxid_from_name};
+        let name = format!("{TEMPORARY_PREFIX}0.snapshot.1f.gz");
+        assert!(!is_snapshot_file_name(&name));
+        assert_eq!(zxid_from_name(&name, SNAPSHOT_FILE_PREFIX), None);
+    }
+}

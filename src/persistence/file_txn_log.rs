@@ -392,3 +392,194 @@ fn finish(mut log: OpenLog) {
         log::warn!("{}: could not cut off the padding: {error}", log.path.display());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::disk::RealDisk;
+    use super::super::testing::{entry, entry_of, log_in, sim_dir, zxids};
+    use super::*;
+
+    #[test]
+    fn the_bytes_are_those_of_java() {
+        let (sim, disk, dir) = sim_dir();
+        let mut log = log_in(&disk, &dir);
+        log.append(&entry(0x1f)).unwrap();
+        log.commit().unwrap();
+        let bytes = sim.read(&dir.join("log.1f")).unwrap();
+        let payload = &entry(0x1f).bytes;
+        let mut want = b"ZKLG\0\0\0\x02\0\0\0\0\0\0\0\0".to_vec();
+        want.put_i64(i64::from(simd_adler32::adler32(&&payload[..])));
+        want.put_bytes(Some(payload));
+        want.push(b'B');
+        assert_eq!(bytes[..want.len()], want);
+        assert!(bytes[want.len()..].iter().all(|&byte| byte == 0));
+    }
+
+    #[test]
+    fn zxids_must_rise() {
+        let (_, disk, dir) = sim_dir();
+        let mut log = log_in(&disk, &dir);
+        log.append(&entry(5)).unwrap();
+        for zxid in [5, 4, 0, -1] {
+            let error = log.append(&entry(zxid)).unwrap_err();
+            assert!(matches!(error, PersistenceError::ZxidOrder { last: Zxid(5), .. }));
+        }
+        log.append(&entry(6)).unwrap();
+        log.commit().unwrap();
+        assert_eq!(zxids(&log, 0), Ok(vec![5, 6]));
+    }
+
+    #[test]
+    fn what_is_committed_is_durable_also_across_rolls() {
+        use super::super::sim_disk::Unsynced;
+        let (sim, disk, dir) = sim_dir();
+        let mut log = log_in(&disk, &dir);
+        log.append(&entry(1)).unwrap();
+        log.roll_log().unwrap();
+        log.append(&entry(2)).unwrap();
+        let report = log.commit().unwrap();
+        assert!(report.sync_time.is_some() && !report.has_rolled);
+        log.append(&entry(3)).unwrap();
+        let after: Arc<dyn Disk> = Arc::new(sim.after_power_loss(Unsynced::Lost));
+        assert_eq!(zxids(&log_in(&after, &dir), 0), Ok(vec![1, 2]));
+    }
+
+    #[test]
+    fn commits_without_appends_do_not_sync() {
+        let (sim, disk, dir) = sim_dir();
+        let mut log = log_in(&disk, &dir);
+        assert_eq!(log.commit().unwrap(), CommitReport::default());
+        log.append(&entry(1)).unwrap();
+        log.commit().unwrap();
+        let calls = sim.calls();
+        assert_eq!(log.commit().unwrap(), CommitReport::default());
+        assert_eq!(sim.calls(), calls);
+    }
+
+    #[test]
+    fn without_force_sync_nothing_is_synced() {
+        let (_, disk, dir) = sim_dir();
+        let options = TxnLogOptions { force_sync: false, ..TxnLogOptions::default() };
+        let mut log = FileTxnLog::new(disk, dir, options);
+        log.append(&entry(1)).unwrap();
+        assert_eq!(log.commit().unwrap().sync_time, None);
+        assert_eq!(zxids(&log, 0), Ok(vec![1]));
+    }
+
+    #[test]
+    fn the_log_rolls_once_it_has_outgrown_its_limit() {
+        let (_, disk, dir) = sim_dir();
+        let options = TxnLogOptions { size_limit_bytes: Some(300), ..TxnLogOptions::default() };
+        let mut log = FileTxnLog::new(Arc::clone(&disk), dir.clone(), options);
+        let mut rolls = 0;
+        for zxid in 1..=12 {
+            log.append(&entry(zxid)).unwrap();
+            rolls += usize::from(log.commit().unwrap().has_rolled);
+        }
+        let files = sort_data_dir(disk.as_ref(), &dir, LOG_FILE_PREFIX).unwrap();
+        assert_eq!((rolls, files.len()), (3, 3));
+        assert_eq!(zxids(&log, 0), Ok((1..=12).collect()));
+    }
+
+    #[test]
+    fn after_a_failed_call_every_later_one_fails() {
+        // Create, header, sync, directory; record, sync.
+        for call in 0..6 {
+            let (sim, disk, dir) = sim_dir();
+            sim.fail_at(sim.calls() + call);
+            let mut log = log_in(&disk, &dir);
+            let result = log.append(&entry(1)).and_then(|()| log.commit());
+            assert!(matches!(result, Err(PersistenceError::Io { .. })), "call {call}");
+            for zxid in 1..4 {
+                let error = log.append(&entry(zxid)).unwrap_err();
+                assert!(matches!(error, PersistenceError::Poisoned(_)), "call {call}");
+                assert!(matches!(log.commit(), Err(PersistenceError::Poisoned(_))));
+                assert!(matches!(log.roll_log(), Err(PersistenceError::Poisoned(_))));
+            }
+        }
+    }
+
+    fn check_truncate(target: i64, want: Option<&[i64]>) {
+        let (_, disk, dir) = sim_dir();
+        let mut log = log_in(&disk, &dir);
+        for zxid in [1, 2, 3, 4, 7, 8, 9, 10] {
+            log.append(&entry(zxid)).unwrap();
+            log.commit().unwrap();
+            if zxid % 3 == 0 {
+                log.roll_log().unwrap();
+            }
+        }
+        match (log.truncate(Zxid(target)), want) {
+            (Ok(()), Some(want)) => {
+                assert_eq!(zxids(&log, 0), Ok(want.to_vec()), "truncated to {target}");
+                log.append(&entry(target + 1)).unwrap();
+                log.commit().unwrap();
+                let all: Vec<i64> = want.iter().copied().chain([target + 1]).collect();
+                assert_eq!(zxids(&log, 0), Ok(all));
+            }
+            (Err(PersistenceError::NothingToTruncate), None) => {}
+            (other, _) => panic!("{target}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn truncation_keeps_everything_up_to_the_target() {
+        check_truncate(10, Some(&[1, 2, 3, 4, 7, 8, 9, 10]));
+        check_truncate(9, Some(&[1, 2, 3, 4, 7, 8, 9]));
+        check_truncate(8, Some(&[1, 2, 3, 4, 7, 8]));
+        check_truncate(4, Some(&[1, 2, 3, 4]));
+        check_truncate(3, Some(&[1, 2, 3]));
+        check_truncate(1, Some(&[1]));
+        check_truncate(0, Some(&[]));
+        // Not in the log: the next one goes.
+        check_truncate(5, Some(&[1, 2, 3, 4]));
+        // Beyond the log.
+        check_truncate(11, None);
+    }
+
+    #[test]
+    fn a_left_over_file_is_replaced_unless_it_holds_something() {
+        let (sim, disk, dir) = sim_dir();
+        let path = dir.join("log.5");
+        sim.put(&path, b"ZKLG\0\0\0\x02\0\0\0\0\0\0\0\0");
+        let mut log = log_in(&disk, &dir);
+        log.append(&entry(5)).unwrap();
+        log.commit().unwrap();
+        assert_eq!(zxids(&log, 0), Ok(vec![5]));
+        let mut other = log_in(&disk, &dir);
+        let before = sim.read(&path).unwrap();
+        assert!(other.append(&entry(5)).is_err());
+        assert_eq!(sim.read(&path).unwrap(), before);
+    }
+
+    #[test]
+    fn the_last_logged_zxid_is_that_of_the_last_record() {
+        let (sim, disk, dir) = sim_dir();
+        let mut log = log_in(&disk, &dir);
+        assert_eq!(log.last_logged_zxid().unwrap(), Zxid::NONE);
+        log.append(&entry(3)).unwrap();
+        log.append(&entry(4)).unwrap();
+        log.commit().unwrap();
+        sim.put(&dir.join("log.9"), &[]);
+        assert_eq!(log.last_logged_zxid().unwrap(), Zxid(4));
+    }
+
+    #[test]
+    fn huge_batches_are_written_on_the_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let mut log = log_in(&disk, dir.path());
+        for zxid in 1..=40 {
+            log.append(&entry_of(zxid, 100_000)).unwrap();
+        }
+        assert!(log.buffer.len() < BUFFER_BYTES_MAX);
+        log.commit().unwrap();
+        assert_eq!(zxids(&log, 0), Ok((1..=40).collect()));
+        let size = log.current_log_size();
+        assert_eq!((log.total_log_size(), size / 100_000), (size, 40));
+        log.close().unwrap();
+        let file = std::fs::metadata(dir.path().join("log.1")).unwrap();
+        assert_eq!(file.len(), size, "the padding is given back");
+        assert_eq!(log.total_log_size(), size);
+    }
+}

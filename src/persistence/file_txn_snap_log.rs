@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use super::disk::Disk;
 use super::error::{AtPath, PersistenceError};
 use super::file_snap::{
-    FileSnap, Sessions, SnapshotInfo, SnapshotSink, SnapshotSource, SnapshotTrailer, ZxidDigest,
+    FileSnap, Sessions, SnapshotInfo, SnapshotSink, SnapshotSource, ZxidDigest,
 };
 use super::file_txn_log::{CommitReport, FileTxnLog, TxnLogOptions};
 use super::snap_stream::StreamMode;
@@ -34,8 +34,6 @@ use crate::proto::{Txn, TxnLogEntry, Zxid};
 const VERSION_DIR: &str = "version-2";
 /// Lets an empty database take part in votes; removed when read.
 const INITIALIZE_FILE: &str = "initialize";
-/// The version of the digests that can be compared.
-const DIGEST_VERSION: i32 = 2;
 
 /// The settings of a data directory.
 #[derive(Debug, Clone, Copy)]
@@ -66,15 +64,16 @@ impl Default for SnapLogOptions {
 
 /// What recovery builds up: the tree.
 pub trait RestoreTarget: SnapshotSink {
-    /// Applies a transaction that may be in the snapshot already (`DataTree.processTxn`), and
-    /// advances the last processed zxid.
+    /// The tree was loaded from the snapshot of this zxid, with this digest section behind it; or it
+    /// is empty, and `zxid` 0 or -1.
+    fn snapshot_loaded(&mut self, zxid: Zxid, digest: Option<ZxidDigest>);
+    /// Applies a transaction that may be in the snapshot already (`DataTree.processTxn`), advances
+    /// the last processed zxid, and compares the digests.
     fn process_txn(&mut self, entry: &TxnLogEntry);
     /// The last transaction that is in the tree.
     fn last_processed_zxid(&self) -> Zxid;
-    /// Sets it, after a snapshot was loaded.
-    fn set_last_processed_zxid(&mut self, zxid: Zxid);
-    /// The tree's digest; `None` when digests are off.
-    fn tree_digest(&self) -> Option<i64>;
+    /// The zxid of the snapshot's digest, while it was not reached: the tree is fuzzy until then.
+    fn fuzzy_until(&self) -> Option<Zxid>;
     /// For the first snapshot of an empty database.
     fn snapshot_source(&mut self) -> Box<dyn SnapshotSource + '_>;
 }
@@ -94,8 +93,6 @@ pub struct RestoreReport {
     pub txns_loaded: u64,
     /// For `startup_txns_load_time`.
     pub txns_load_time: Duration,
-    /// Digests that were not those of the tree, for `digest_mismatches_count`.
-    pub digest_mismatches: u64,
     /// The snapshot was written while transactions were applied, and not all of those are in the
     /// logs: the tree may be inconsistent. The zxid that had to be reached.
     pub uncovered_snapshot_zxid: Option<Zxid>,
@@ -194,16 +191,14 @@ impl FileTxnSnapLog {
             return self.restore_without_snapshot(target, sessions, listener, is_empty_trusted);
         };
         let snapshot_zxid = loaded.info.zxid;
-        target.set_last_processed_zxid(snapshot_zxid);
+        target.snapshot_loaded(snapshot_zxid, loaded.trailer.digest);
         let mut report = RestoreReport {
             snapshot: Some(loaded.info),
             broken_snapshots: loaded.broken,
             snap_load_time,
             ..RestoreReport::default()
         };
-        let mut digests = DigestCheck::new(loaded.trailer.digest, snapshot_zxid);
-        digests.after_snapshot(target, snapshot_zxid);
-        self.replay(target, sessions, listener, &mut digests, &mut report)?;
+        self.replay(target, sessions, listener, &mut report)?;
         Ok(report)
     }
 
@@ -224,8 +219,8 @@ impl FileTxnSnapLog {
                 "No snapshot found, but there are log entries. This should only be allowed during \
                  upgrading."
             );
-            let mut digests = DigestCheck::new(None, Zxid(0));
-            self.replay(target, sessions, listener, &mut digests, &mut report)?;
+            target.snapshot_loaded(Zxid(0), None);
+            self.replay(target, sessions, listener, &mut report)?;
             return Ok(report);
         }
         let snapshots = sort_data_dir(self.disk.as_ref(), &self.snap_dir, SNAPSHOT_FILE_PREFIX)?;
@@ -234,12 +229,12 @@ impl FileTxnSnapLog {
         }
         self.repair_empty_logs()?;
         if is_empty_trusted {
-            target.set_last_processed_zxid(Zxid(0));
+            target.snapshot_loaded(Zxid(0), None);
             self.save(Zxid(0), sessions, target.snapshot_source().as_mut())?;
             report.snapshot = self.last_snapshot_info();
         } else {
             log::warn!("Unexpected empty data tree, setting zxid to -1");
-            target.set_last_processed_zxid(Zxid::NONE);
+            target.snapshot_loaded(Zxid::NONE, None);
             report.highest_zxid = Zxid::NONE;
         }
         self.txn_log.set_last_zxid_seen(report.highest_zxid);
@@ -255,8 +250,7 @@ impl FileTxnSnapLog {
         listener: &mut dyn FnMut(&TxnLogEntry),
     ) -> Result<RestoreReport, PersistenceError> {
         let mut report = RestoreReport::default();
-        let mut digests = DigestCheck::new(None, Zxid(0));
-        self.replay(target, sessions, listener, &mut digests, &mut report)?;
+        self.replay(target, sessions, listener, &mut report)?;
         Ok(report)
     }
 
@@ -265,7 +259,6 @@ impl FileTxnSnapLog {
         target: &mut dyn RestoreTarget,
         sessions: &mut Sessions,
         listener: &mut dyn FnMut(&TxnLogEntry),
-        digests: &mut DigestCheck,
         report: &mut RestoreReport,
     ) -> Result<(), PersistenceError> {
         let start = Instant::now();
@@ -295,15 +288,13 @@ impl FileTxnSnapLog {
                 _ => {}
             }
             target.process_txn(&entry);
-            digests.after_txn(target, &entry);
             listener(&entry);
             report.txns_loaded += 1;
         }
         self.repair(&entries)?;
         report.txns_load_time = start.elapsed();
         report.highest_zxid = highest;
-        report.digest_mismatches = digests.mismatches;
-        report.uncovered_snapshot_zxid = digests.from_snapshot.map(|digest| digest.zxid);
+        report.uncovered_snapshot_zxid = target.fuzzy_until();
         if let Some(zxid) = report.uncovered_snapshot_zxid {
             log::warn!(
                 "Highest txn zxid {highest} is not covering the snapshot digest zxid {zxid}, which \
@@ -450,60 +441,241 @@ fn prepare_dir(
     Ok(())
 }
 
-/// Compares digests while transactions are replayed (`DataTree.compareSnapshotDigests`,
-/// `compareDigest`). A difference is counted and logged, no more: as in Java.
-struct DigestCheck {
-    /// The digest in the snapshot, until its zxid is reached: before, the tree is fuzzy, and digests
-    /// of transactions say nothing.
-    from_snapshot: Option<ZxidDigest>,
-    mismatches: u64,
-}
+#[cfg(test)]
+mod tests {
+    use super::super::sim_disk::SimDisk;
+    use super::super::testing::{FakeSource, FakeTree, entry};
+    use super::*;
 
-impl DigestCheck {
-    fn new(from_snapshot: Option<ZxidDigest>, snapshot_zxid: Zxid) -> DigestCheck {
-        // Lower than the snapshot: taken by a new leader before its first transaction.
-        let from_snapshot =
-            from_snapshot.filter(|digest| digest.zxid > Zxid(0) && digest.zxid >= snapshot_zxid);
-        DigestCheck { from_snapshot, mismatches: 0 }
+    fn open_with(disk: &SimDisk, options: SnapLogOptions) -> FileTxnSnapLog {
+        let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+        FileTxnSnapLog::new(disk, Path::new("/data"), Path::new("/data"), options).unwrap()
     }
 
-    fn after_snapshot(&mut self, target: &dyn RestoreTarget, zxid: Zxid) {
-        let Some(tree_digest) = target.tree_digest() else {
-            self.from_snapshot = None;
-            return;
-        };
-        if let Some(wanted) = self.from_snapshot.filter(|digest| digest.zxid == zxid) {
-            self.from_snapshot = None;
-            self.compare(zxid, wanted.version, wanted.digest, tree_digest);
-        }
+    fn open(disk: &SimDisk) -> FileTxnSnapLog {
+        open_with(disk, SnapLogOptions::default())
     }
 
-    fn after_txn(&mut self, target: &dyn RestoreTarget, entry: &TxnLogEntry) {
-        let Some(tree_digest) = target.tree_digest() else { return };
-        if self.from_snapshot.is_some() {
-            self.after_snapshot(target, entry.zxid());
-        }
-        if self.from_snapshot.is_none()
-            && let Some(wanted) = &entry.digest
-        {
-            self.compare(entry.zxid(), wanted.version, wanted.tree_digest, tree_digest);
-        }
+    fn restore(store: &mut FileTxnSnapLog) -> Result<(FakeTree, RestoreReport), PersistenceError> {
+        let (mut tree, mut sessions) = (FakeTree::default(), Sessions::new());
+        let mut heard = Vec::new();
+        let report =
+            store.restore(&mut tree, &mut sessions, &mut |entry| heard.push(entry.zxid().0))?;
+        assert_eq!(report.txns_loaded, heard.len() as u64);
+        assert_eq!(heard[..], tree.zxids[tree.zxids.len() - heard.len()..]);
+        Ok((tree, report))
     }
 
-    fn compare(&mut self, zxid: Zxid, version: i32, wanted: i64, found: i64) {
-        if version == DIGEST_VERSION && wanted != found {
-            if self.mismatches == 0 {
-                log::error!("First digest mismatch on txn: {zxid}: expected {wanted}, is {found}");
+    fn append(store: &mut FileTxnSnapLog, zxids: impl IntoIterator<Item = i64>) {
+        for zxid in zxids {
+            store.append(&entry(zxid)).unwrap();
+        }
+        store.commit().unwrap();
+    }
+
+    fn save(store: &FileTxnSnapLog, zxid: i64) -> PathBuf {
+        let tree = FakeTree::with(1..=zxid);
+        let mut source = FakeSource::new(&tree);
+        store.save(Zxid(zxid), &Sessions::new(), &mut source).unwrap().path
+    }
+
+    fn zxids(disk: &SimDisk) -> Result<Vec<i64>, PersistenceError> {
+        restore(&mut open(disk)).map(|(tree, _)| tree.zxids)
+    }
+
+    /// A new database with the transactions 1 to 9, snapshots of 0 and 5, logs from 1 and 6.
+    fn small_database() -> SimDisk {
+        let disk = SimDisk::default();
+        let mut store = open(&disk);
+        restore(&mut store).unwrap();
+        append(&mut store, 1..=5);
+        store.roll_log().unwrap();
+        save(&store, 5);
+        append(&mut store, 6..=9);
+        disk
+    }
+
+    fn all() -> Vec<i64> {
+        (1..=9).collect()
+    }
+
+    #[test]
+    fn a_new_database_begins_with_snapshot_0() {
+        let disk = SimDisk::default();
+        let (tree, report) = restore(&mut open(&disk)).unwrap();
+        assert_eq!((tree.last, report.highest_zxid), (0, Zxid(0)));
+        assert_eq!(disk.list(Path::new("/data/version-2")).unwrap(), ["snapshot.0"]);
+    }
+
+    #[test]
+    fn an_empty_directory_may_not_vote_unless_it_was_initialized() {
+        let options = SnapLogOptions { db_autocreate: false, ..SnapLogOptions::default() };
+        let disk = SimDisk::default();
+        let (tree, report) = restore(&mut open_with(&disk, options)).unwrap();
+        assert_eq!((tree.last, report.highest_zxid), (-1, Zxid(-1)));
+        assert!(disk.list(Path::new("/data/version-2")).unwrap().is_empty());
+        disk.put(Path::new("/data/initialize"), b"");
+        let (tree, _) = restore(&mut open_with(&disk, options)).unwrap();
+        assert_eq!(tree.last, 0);
+        assert!(!disk.exists(Path::new("/data/initialize")));
+    }
+
+    #[test]
+    fn the_tree_is_the_newest_snapshot_and_the_logs_behind_it() {
+        let disk = small_database();
+        let (tree, report) = restore(&mut open(&disk)).unwrap();
+        assert_eq!((tree.zxids, tree.last), (all(), 9));
+        assert_eq!((report.highest_zxid, report.txns_loaded), (Zxid(9), 4));
+        assert_eq!(report.snapshot.map(|info| info.zxid), Some(Zxid(5)));
+    }
+
+    #[test]
+    fn without_the_newest_snapshot_an_older_one_and_its_logs_do() {
+        let disk = small_database();
+        disk.put(Path::new("/data/version-2/snapshot.5"), b"broken all over..\0\0\0\x01/");
+        let (tree, report) = restore(&mut open(&disk)).unwrap();
+        assert_eq!((tree.zxids, report.txns_loaded), (all(), 9));
+        assert_eq!(report.broken_snapshots.len(), 1);
+    }
+
+    #[test]
+    fn a_gap_is_an_error() {
+        let dir = Path::new("/data/version-2");
+        let check = |damage: &dyn Fn(&SimDisk), want_after: i64, want_found: i64| {
+            let disk = small_database();
+            damage(&disk);
+            match zxids(&disk) {
+                Err(PersistenceError::Gap { after, found, .. }) => {
+                    assert_eq!((after, found), (Zxid(want_after), Zxid(want_found)));
+                }
+                other => panic!("{other:?}"),
             }
-            self.mismatches += 1;
+        };
+        // Between an older snapshot and the logs.
+        let break_newest = |disk: &SimDisk| disk.put(&dir.join("snapshot.5"), b"");
+        check(
+            &|disk| {
+                break_newest(disk);
+                disk.remove(&dir.join("log.1")).unwrap();
+            },
+            0,
+            6,
+        );
+        // The end of the older log is lost.
+        check(
+            &|disk| {
+                break_newest(disk);
+                let log = disk.read(&dir.join("log.1")).unwrap();
+                disk.put(&dir.join("log.1"), &log[..300]);
+            },
+            3,
+            6,
+        );
+    }
+
+    #[test]
+    fn a_new_epoch_is_no_gap() {
+        let disk = small_database();
+        let mut store = open(&disk);
+        restore(&mut store).unwrap();
+        append(&mut store, [(3 << 32) + 1, (3 << 32) + 2]);
+        assert_eq!(zxids(&disk).unwrap().len(), 11);
+        store.roll_log().unwrap();
+        append(&mut store, [(4 << 32) + 2]);
+        assert!(matches!(zxids(&disk), Err(PersistenceError::Gap { .. })));
+    }
+
+    #[test]
+    fn a_torn_tail_is_cut_off_before_anything_is_appended() {
+        let disk = small_database();
+        let path = Path::new("/data/version-2/log.6");
+        let mut log = disk.read(path).unwrap();
+        let end = log.iter().rposition(|&byte| byte == b'B').unwrap();
+        log[end - 3] ^= 1;
+        disk.put(path, &log);
+        let mut store = open(&disk);
+        let (tree, _) = restore(&mut store).unwrap();
+        assert_eq!(tree.zxids, (1..=8).collect::<Vec<_>>());
+        assert!(disk.read(path).unwrap().len() < end);
+        append(&mut store, 9..=12);
+        assert_eq!(zxids(&disk).unwrap(), (1..=12).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn zookeeper_2332_logs_without_content_are_removed() {
+        for content in [&b""[..], b"ZK", &[0; 5000]] {
+            let disk = small_database();
+            let path = Path::new("/data/version-2/log.a");
+            disk.put(path, content);
+            assert_eq!(zxids(&disk).unwrap(), all());
+            assert!(!disk.exists(path));
         }
     }
-}
 
-impl SnapshotTrailer {
-    /// Both sections, for a tree that has the digest at the zxid.
-    pub fn of(zxid: Zxid, digest: Option<i64>) -> SnapshotTrailer {
-        let digest = digest.map(|digest| ZxidDigest { zxid, version: DIGEST_VERSION, digest });
-        SnapshotTrailer { digest, last_processed_zxid: Some(zxid) }
+    #[test]
+    fn logs_without_a_snapshot_need_trust() {
+        let disk = small_database();
+        for name in ["snapshot.0", "snapshot.5"] {
+            disk.remove(&Path::new("/data/version-2").join(name)).unwrap();
+        }
+        assert!(matches!(zxids(&disk), Err(PersistenceError::LogWithoutSnapshot)));
+        let options = SnapLogOptions { trust_empty_snapshot: true, ..SnapLogOptions::default() };
+        let mut store = open_with(&disk, options);
+        assert_eq!(restore(&mut store).unwrap().0.zxids, all());
+        assert!(store.should_force_write_initial_snapshot());
+    }
+
+    #[test]
+    fn broken_snapshots_are_no_empty_database() {
+        let check = |name: &str, is_new: bool| {
+            let disk = SimDisk::default();
+            open(&disk);
+            disk.put(&Path::new("/data/version-2").join(name), b"cut");
+            match zxids(&disk) {
+                Ok(zxids) => assert!(is_new && zxids.is_empty()),
+                Err(PersistenceError::NoValidSnapshot(_)) => assert!(!is_new),
+                Err(other) => panic!("{other:?}"),
+            }
+        };
+        check("snapshot.0", true);
+        check("snapshot.1", false);
+        check("snapshot.100.gz", false);
+    }
+
+    #[test]
+    fn swapped_directories_are_refused() {
+        let open = |disk: &SimDisk| {
+            let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+            let options = SnapLogOptions::default();
+            FileTxnSnapLog::new(disk, Path::new("/log"), Path::new("/snap"), options).map(|_| ())
+        };
+        let disk = SimDisk::default();
+        open(&disk).unwrap();
+        disk.put(Path::new("/log/version-2/snapshot.1"), b"");
+        assert!(matches!(open(&disk), Err(PersistenceError::LogDirContentCheck)));
+        let disk = SimDisk::default();
+        open(&disk).unwrap();
+        disk.put(Path::new("/snap/version-2/log.1"), b"");
+        assert!(matches!(open(&disk), Err(PersistenceError::SnapDirContentCheck)));
+    }
+
+    #[test]
+    fn missing_directories_are_created_only_when_allowed() {
+        let options = SnapLogOptions { datadir_autocreate: false, ..SnapLogOptions::default() };
+        let disk: Arc<dyn Disk> = Arc::new(SimDisk::default());
+        let data = Path::new("/data");
+        let result = FileTxnSnapLog::new(Arc::clone(&disk), data, data, options);
+        assert!(matches!(result.map(|_| ()), Err(PersistenceError::Datadir(_))));
+        FileTxnSnapLog::new(Arc::clone(&disk), data, data, SnapLogOptions::default()).unwrap();
+        FileTxnSnapLog::new(disk, data, data, options).unwrap();
+    }
+
+    #[test]
+    fn an_append_after_recovery_must_be_newer_than_what_was_recovered() {
+        let disk = small_database();
+        let mut store = open(&disk);
+        restore(&mut store).unwrap();
+        assert!(matches!(store.append(&entry(9)), Err(PersistenceError::ZxidOrder { .. })));
+        append(&mut store, [10]);
     }
 }

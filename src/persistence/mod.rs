@@ -15,6 +15,8 @@ mod mapped_file;
 mod purge_txn_log;
 pub mod sim_disk;
 pub mod snap_stream;
+#[cfg(test)]
+mod testing;
 mod txn_log_iterator;
 pub mod util;
 

@@ -52,3 +52,76 @@ pub fn purge(
     }
     Ok(removed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::file_snap::Sessions;
+    use super::super::sim_disk::SimDisk;
+    use super::super::testing::{FakeSource, FakeTree, entry, log_in, sim_dir};
+    use super::*;
+    use crate::proto::Zxid;
+
+    /// Logs that begin at these zxids and go on up to 100, snapshots at those.
+    fn data_dir(logs: &[i64], snapshots: &[i64]) -> (SimDisk, Arc<dyn Disk>, PathBuf) {
+        let (sim, disk, dir) = sim_dir();
+        let mut log = log_in(&disk, &dir);
+        for zxid in logs[0]..=100 {
+            if logs.contains(&zxid) {
+                log.roll_log().unwrap();
+            }
+            log.append(&entry(zxid)).unwrap();
+        }
+        log.close().unwrap();
+        let snap = FileSnap::new(Arc::clone(&disk), dir.clone(), StreamMode::Checked);
+        for &zxid in snapshots {
+            let tree = FakeTree::with(1..=zxid);
+            let mut source = FakeSource::new(&tree);
+            snap.serialize(Zxid(zxid), &Sessions::new(), &mut source).unwrap();
+        }
+        (sim, disk, dir)
+    }
+
+    fn names(disk: &SimDisk, dir: &Path) -> Vec<String> {
+        let mut names = disk.list(dir).unwrap();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn logs_needed_from_the_oldest_kept_snapshot_stay() {
+        let (sim, disk, dir) = data_dir(&[1, 16, 32, 48], &[15, 32, 40, 64, 80]);
+        purge(&disk, &dir, &dir, 3).unwrap();
+        // 40 is the oldest to stay, and log.20 reaches over it.
+        assert_eq!(
+            names(&sim, &dir),
+            ["log.20", "log.30", "snapshot.28", "snapshot.40", "snapshot.50"]
+        );
+        assert!(purge(&disk, &dir, &dir, 3).unwrap().is_empty());
+    }
+
+    #[test]
+    fn zookeeper_3231_broken_snapshots_do_not_count() {
+        let (sim, disk, dir) = data_dir(&[1, 16, 32], &[8, 16, 24]);
+        for (name, bytes) in [
+            ("snapshot.50", &b""[..]),
+            ("snapshot.51", b"looks valid from behind\0\0\0\x01/"),
+            ("snapshot.52.gz", b"\x1f\x8b"),
+            ("snapshot.53.snappy", b"\x82SNAPPY\0"),
+        ] {
+            sim.put(&dir.join(name), bytes);
+        }
+        purge(&disk, &dir, &dir, 3).unwrap();
+        let left = names(&sim, &dir);
+        for name in ["log.1", "log.10", "log.20", "snapshot.8", "snapshot.10", "snapshot.18"] {
+            assert!(left.iter().any(|left| left == name), "{name} is needed");
+        }
+    }
+
+    #[test]
+    fn nothing_goes_without_a_readable_snapshot_and_fewer_than_three_are_refused() {
+        let (sim, disk, dir) = data_dir(&[1, 16], &[]);
+        assert!(purge(&disk, &dir, &dir, 3).unwrap().is_empty());
+        assert_eq!(names(&sim, &dir), ["log.1", "log.10"]);
+        assert!(matches!(purge(&disk, &dir, &dir, 2), Err(PersistenceError::RetainCount)));
+    }
+}

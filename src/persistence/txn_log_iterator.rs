@@ -161,6 +161,7 @@ struct LogReader {
     size: u64,
     /// The next record; when the file has ended, the length of its readable part.
     offset: u64,
+    /// The part of the file that is in memory.
     window: Vec<u8>,
     /// Offset of the window's first byte.
     window_start: u64,
@@ -187,7 +188,7 @@ impl LogReader {
         let head = range.and_then(|range| reader.window.get(range)).unwrap_or_default();
         match FileHeader::decode(&mut Input::unbounded(head)) {
             Ok(header) if header.magic == TXNLOG_MAGIC => reader.offset = FILE_HEADER_BYTES,
-            Ok(header) if header.magic != 0 => {
+            Ok(header) if !is_torn_magic(header.magic) => {
                 return Err(PersistenceError::LogHeader { path: reader.path, magic: header.magic });
             }
             // Created, but its header never reached the disk. Records may follow only behind a
@@ -242,7 +243,11 @@ impl LogReader {
         }
         // Bounded by the size of the file, checked above.
         let left = usize::try_from(self.size - offset).unwrap_or(usize::MAX);
-        self.window.resize(bytes.max(WINDOW_BYTES).min(left), 0);
+        let size = bytes.max(WINDOW_BYTES).min(left);
+        if self.window.len() < size {
+            self.window = vec![0; size];
+        }
+        self.window.truncate(size);
         self.window_start = offset;
         let count =
             read_full(self.file.as_mut(), offset, &mut self.window).at("read", &self.path)?;
@@ -319,6 +324,12 @@ impl LogReader {
     }
 }
 
+/// Whether these are the first bytes of the magic number, then zeros: none of a new file's header,
+/// or a part of it, reached the disk.
+fn is_torn_magic(magic: i32) -> bool {
+    [0, 8, 16, 24].iter().any(|bits| magic == TXNLOG_MAGIC & !(u32::MAX >> bits) as i32)
+}
+
 /// The twelve bytes before a payload.
 struct RecordHead {
     checksum: u32,
@@ -348,4 +359,182 @@ fn plausible_zxid(payload: &[u8], last: Zxid) -> Option<Zxid> {
     let header = TxnHeader::decode(&mut Input::unbounded(payload)).ok()?;
     OpCode::from_i32(header.txn_type)?;
     (header.zxid > last).then_some(header.zxid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::disk::RealDisk;
+    use super::super::sim_disk::SimDisk;
+    use super::super::testing::{entry, entry_of, log_in, sim_dir, zxids};
+    use super::*;
+
+    /// One file with the transactions 1 to `count`, padding included, and where each record ends.
+    fn small_log(count: i64) -> (Vec<u8>, Vec<usize>) {
+        let (sim, disk, dir) = sim_dir();
+        let mut log = log_in(&disk, &dir);
+        let mut ends = vec![16];
+        for zxid in 1..=count {
+            log.append(&entry(zxid)).unwrap();
+            ends.push(log.current_log_size() as usize);
+        }
+        log.commit().unwrap();
+        (sim.read(&dir.join("log.1")).unwrap(), ends)
+    }
+
+    fn read(bytes: &[u8]) -> (Result<Vec<i64>, String>, Vec<TornTail>) {
+        let (sim, disk, dir) = sim_dir();
+        sim.put(&dir.join("log.1"), bytes);
+        let mut entries = TxnLogIterator::new(&disk, &dir, Zxid(0)).unwrap();
+        let all = entries
+            .by_ref()
+            .map(|entry| entry.map(|entry| entry.zxid().0).map_err(|error| error.to_string()))
+            .collect();
+        (all, entries.torn_tails().to_vec())
+    }
+
+    #[test]
+    fn a_log_cut_anywhere_yields_the_whole_records_before_the_cut() {
+        let (bytes, ends) = small_log(5);
+        for cut in 0..bytes.len() {
+            let whole = ends.iter().filter(|&&end| end <= cut).count() as i64;
+            for padding in [0, 1, 100] {
+                let mut cut_bytes = bytes[..cut].to_vec();
+                cut_bytes.resize(cut + padding, 0);
+                let (all, torn) = read(&cut_bytes);
+                assert_eq!(all, Ok((1..whole).collect()), "cut at {cut}");
+                for tail in torn {
+                    assert!(tail.offset == 0 || ends.contains(&(tail.offset as usize)));
+                    assert!(tail.offset as usize <= cut);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_flipped_byte_is_damage_before_the_last_record_and_a_torn_tail_in_it() {
+        let (bytes, ends) = small_log(4);
+        for at in 0..bytes.len() {
+            for bit in [0x01, 0x80] {
+                let mut flipped = bytes.clone();
+                flipped[at] ^= bit;
+                let (all, torn) = read(&flipped);
+                let (last_start, end) = (ends[3], ends[4]);
+                match at {
+                    0..4 => assert!(all.is_err(), "at {at}"),
+                    4..16 => assert_eq!(all, Ok(vec![1, 2, 3, 4])), // Nobody reads these.
+                    _ if at < last_start => {
+                        let error = all.unwrap_err();
+                        assert!(error.contains("log.1: transaction log is damaged at offset"));
+                        let start = ends.iter().rfind(|&&end| end <= at).unwrap();
+                        assert!(error.contains(&format!("offset {start}:")), "{at}: {error}");
+                        assert_eq!(torn, []);
+                    }
+                    _ if at < end => {
+                        assert_eq!(all, Ok(vec![1, 2, 3]));
+                        assert_eq!(torn[0].offset, last_start as u64);
+                    }
+                    // Junk in the padding is cut off.
+                    _ => {
+                        assert_eq!(all, Ok(vec![1, 2, 3, 4]));
+                        assert_eq!(torn[0].offset, end as u64);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_zeroed_record_in_the_middle_is_not_the_end() {
+        let (bytes, ends) = small_log(4);
+        for first in 1..4 {
+            let mut zeroed = bytes.clone();
+            zeroed[ends[first - 1]..ends[first]].fill(0);
+            let (all, _) = read(&zeroed);
+            let error = all.unwrap_err();
+            assert!(error.contains(&format!("offset {}:", ends[first - 1])), "{error}");
+        }
+    }
+
+    #[test]
+    fn padding_is_passed_over_without_reading_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let mut log = log_in(&disk, dir.path());
+        log.append(&entry(1)).unwrap();
+        log.commit().unwrap();
+        let path = dir.path().join("log.1");
+        // A hole of a terabyte, or the test does not end.
+        std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(1 << 40).unwrap();
+        assert_eq!(zxids(&log, 0), Ok(vec![1]));
+    }
+
+    #[test]
+    fn files_without_a_header_count_as_absent() {
+        let (bytes, _) = small_log(3);
+        let check = |name: &str, content: &[u8], want: &[i64]| {
+            let (sim, disk, dir): (SimDisk, _, _) = sim_dir();
+            sim.put(&dir.join("log.1"), &bytes);
+            sim.put(&dir.join(name), content);
+            assert_eq!(zxids(&log_in(&disk, &dir), 0), Ok(want.to_vec()), "{name}");
+        };
+        check("log.4", &[], &[1, 2, 3]);
+        check("log.4", &[0; 10_000], &[1, 2, 3]);
+        check("log.4", b"ZKLG\0\0", &[1, 2, 3]);
+        check("log.0", &[], &[1, 2, 3]);
+    }
+
+    #[test]
+    fn a_header_lost_before_readable_records_is_damage() {
+        let (mut bytes, _) = small_log(3);
+        bytes[..16].fill(0);
+        assert!(read(&bytes).0.unwrap_err().contains("damaged at offset 0"));
+    }
+
+    #[test]
+    fn reading_starts_at_the_wanted_zxid_and_crosses_files() {
+        let (_, disk, dir) = sim_dir();
+        let mut log = log_in(&disk, &dir);
+        for zxid in 1..=30 {
+            log.append(&entry(zxid)).unwrap();
+            if zxid % 10 == 0 {
+                log.commit().unwrap();
+                log.roll_log().unwrap();
+            }
+        }
+        for from in 0..=31 {
+            assert_eq!(zxids(&log, from), Ok((from.max(1)..=30).collect()));
+        }
+        let mut entries = log.read(Zxid(15)).unwrap();
+        assert!(entries.storage_size().unwrap() > 20 * 80);
+        assert_eq!(entries.next().unwrap().unwrap(), entry(15));
+        assert_eq!(entries.current_path(), Some(dir.join("log.b").as_path()));
+    }
+
+    #[test]
+    fn records_larger_than_the_window_are_read() {
+        let (_, disk, dir) = sim_dir();
+        let mut log = log_in(&disk, &dir);
+        let sizes = [10, WINDOW_BYTES - 100, WINDOW_BYTES, 3 * WINDOW_BYTES, 10];
+        for (zxid, size) in (1..).zip(sizes) {
+            log.append(&entry_of(zxid, size)).unwrap();
+        }
+        log.commit().unwrap();
+        let all: Vec<_> = log.read(Zxid(0)).unwrap().map(Result::unwrap).collect();
+        assert!(all.into_iter().eq((1..).zip(sizes).map(|(zxid, size)| entry_of(zxid, size))));
+    }
+
+    #[test]
+    fn an_unknown_type_with_a_right_checksum_is_an_error() {
+        let (sim, disk, dir) = sim_dir();
+        let mut log = log_in(&disk, &dir);
+        let mut strange = entry(1);
+        let mut bytes = strange.bytes.to_vec();
+        bytes[31] = 99;
+        strange.bytes = bytes.into();
+        log.append(&strange).unwrap();
+        log.commit().unwrap();
+        let error = zxids(&log, 0).unwrap_err();
+        assert!(error.contains("offset 16") && error.contains("99"), "{error}");
+        drop(sim);
+    }
 }
