@@ -28,13 +28,14 @@ use byteorder::{BigEndian, ReadBytesExt};
 use super::disk::Disk;
 use super::error::{AtPath, PersistenceError};
 use super::snap_stream::{
-    SEAL_BYTES, SnapReader, SnapWriter, StreamMode, is_valid_snapshot, verify_last_seal,
+    SEAL_BYTES, SnapReader, SnapWriter, StreamMode, is_valid_snapshot, seal, verify_last_seal,
 };
 use super::util::{SNAPSHOT_FILE_PREFIX, ZxidFile, make_snapshot_name, sort_data_dir};
 use crate::common::sync::{Mutex, Rank};
 use crate::jute::{Input, Jute, OutputExt};
 use crate::proto::file::{FILE_VERSION, FileHeader, SNAP_MAGIC};
 use crate::proto::{SessionId, Zxid};
+use crate::tree::ZxidDigest;
 
 /// How many snapshots are tried before giving up.
 const SNAPSHOTS_TRIED_MAX: usize = 100;
@@ -45,17 +46,6 @@ const TEMPORARY_PREFIX: &str = "tmp-snapshot.";
 
 /// The sessions of a snapshot and their timeouts in milliseconds.
 pub type Sessions = HashMap<SessionId, i32>;
-
-/// The digest of a tree at a zxid (`DataTree.ZxidDigest`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ZxidDigest {
-    /// When the tree had the digest; 0: no transaction was applied yet.
-    pub zxid: Zxid,
-    /// Version of the algorithm: 2.
-    pub version: i32,
-    /// The digest.
-    pub digest: i64,
-}
 
 /// What follows the tree in a snapshot.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -69,8 +59,8 @@ pub struct SnapshotTrailer {
 /// Where the tree's part of a snapshot comes from. Each call takes the tree's lock for itself, so
 /// that no lock is held while bytes are compressed and written.
 pub trait SnapshotSource {
-    /// Appends the next piece; `true` when it was the last one.
-    fn next_chunk(&mut self, out: &mut Vec<u8>) -> bool;
+    /// Appends the next piece; `true` when it was the last one. An error ends the snapshot.
+    fn next_chunk(&mut self, out: &mut Vec<u8>) -> io::Result<bool>;
     /// Asked once, after the last piece: digest and zxid of the tree as it is then.
     fn trailer(&mut self) -> SnapshotTrailer;
 }
@@ -182,7 +172,7 @@ impl FileSnap {
         stream.write(&chunk)?;
         loop {
             chunk.clear();
-            let is_last = source.next_chunk(&mut chunk);
+            let is_last = source.next_chunk(&mut chunk)?;
             stream.write(&chunk)?;
             if is_last {
                 break;
@@ -319,54 +309,42 @@ pub fn read_snapshot(
 
 /// The sections behind the tree's seal, told apart by whose seal fits.
 fn read_trailer(stream: &mut SnapReader) -> io::Result<SnapshotTrailer> {
-    const DIGEST_BYTES: usize = 20;
     const ZXID_BYTES: usize = 8;
-    const REST_BYTES_MAX: usize = DIGEST_BYTES + ZXID_BYTES + 2 * SEAL_BYTES;
+    /// More than both sections can have.
+    const REST_BYTES_MAX: usize = 128;
     let checksum = stream.checksum();
     let rest = stream.rest(REST_BYTES_MAX as u64)?;
     let mut trailer = SnapshotTrailer::default();
     let mut at = 0;
-    if let Some(section) = sealed_section(checksum, &rest, at, DIGEST_BYTES) {
-        trailer.digest = ZxidDigest::decode(&mut Input::unbounded(section)).ok();
-        at += DIGEST_BYTES + SEAL_BYTES;
+    let mut section = Input::unbounded(&rest);
+    if let Ok(digest) = ZxidDigest::decode(&mut section) {
+        let end = rest.len() - section.rest().len();
+        if is_sealed(checksum, &rest, end) {
+            trailer.digest = Some(digest);
+            at = end + SEAL_BYTES;
+        }
     }
-    if let Some(section) = sealed_section(checksum, &rest, at, ZXID_BYTES) {
-        trailer.last_processed_zxid = Zxid::decode(&mut Input::unbounded(section)).ok();
+    if let Ok(zxid) = Zxid::decode(&mut Input::unbounded(rest.get(at..).unwrap_or_default()))
+        && is_sealed(checksum, &rest, at + ZXID_BYTES)
+    {
+        trailer.last_processed_zxid = Some(zxid);
         at += ZXID_BYTES + SEAL_BYTES;
     }
-    // Java takes an end within the first number of a section for its absence.
-    let left = rest.len() - at;
-    if left >= ZXID_BYTES && at < REST_BYTES_MAX {
+    // Java takes an end within the first number of a section for its absence, and does not look
+    // behind the last section.
+    let is_complete = trailer.last_processed_zxid.is_some() || rest.len() - at < ZXID_BYTES;
+    if !is_complete {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "CRC corruption"));
     }
     Ok(trailer)
 }
 
-/// The section of `bytes` bytes at `at`, when a fitting seal follows. `checksum` is that of the
-/// stream up to the beginning of `rest`.
-fn sealed_section(checksum: u32, rest: &[u8], at: usize, bytes: usize) -> Option<&[u8]> {
-    let mut seal = Input::unbounded(rest.get(at + bytes..at + bytes + SEAL_BYTES)?);
+/// Whether a fitting seal begins at `end`. `checksum` is that of the stream before `rest`.
+fn is_sealed(checksum: u32, rest: &[u8], end: usize) -> bool {
+    let Some((sealed, behind)) = rest.split_at_checked(end) else { return false };
     let mut adler = simd_adler32::Adler32::from_checksum(checksum);
-    adler.write(rest.get(..at + bytes)?);
-    let fits = seal.read_i64() == Ok(adler.finish().into())
-        && seal.rest() == super::snap_stream::SEAL_PATH;
-    fits.then(|| rest.get(at..at + bytes)).flatten()
-}
-
-impl Jute for ZxidDigest {
-    fn encode(&self, out: &mut Vec<u8>) {
-        self.zxid.encode(out);
-        out.put_i32(self.version);
-        out.put_i64(self.digest);
-    }
-
-    fn decode(input: &mut Input<'_>) -> Result<Self, crate::jute::JuteError> {
-        Ok(ZxidDigest {
-            zxid: Zxid::decode(input)?,
-            version: input.read_i32()?,
-            digest: input.read_i64()?,
-        })
-    }
+    adler.write(sealed);
+    behind.starts_with(&seal(adler.finish()))
 }
 
 #[cfg(test)]
@@ -402,7 +380,7 @@ mod tests {
     }
 
     fn digest() -> ZxidDigest {
-        ZxidDigest { zxid: Zxid(7), version: 2, digest: -42 }
+        ZxidDigest { zxid: Zxid(7), digest_version: 2, digest: u64::MAX - 42 }
     }
 
     #[test]

@@ -12,15 +12,14 @@
 //!   the directory for an empty one. Only a lone broken `snapshot.0` without logs counts as nothing:
 //!   that is a server killed during its first start.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::disk::Disk;
 use super::error::{AtPath, PersistenceError};
-use super::file_snap::{
-    FileSnap, Sessions, SnapshotInfo, SnapshotSink, SnapshotSource, ZxidDigest,
-};
+use super::file_snap::{FileSnap, Sessions, SnapshotInfo, SnapshotSink, SnapshotSource};
 use super::file_txn_log::{CommitReport, FileTxnLog, TxnLogOptions};
 use super::snap_stream::StreamMode;
 use super::txn_log_iterator::{FILE_HEADER_BYTES, TxnLogIterator};
@@ -29,6 +28,7 @@ use super::util::{
     log_files_from, sort_data_dir,
 };
 use crate::proto::{Txn, TxnLogEntry, Zxid};
+use crate::tree::ZxidDigest;
 
 /// Logs and snapshots live in this directory below those of the configuration.
 const VERSION_DIR: &str = "version-2";
@@ -75,7 +75,7 @@ pub trait RestoreTarget: SnapshotSink {
     /// The zxid of the snapshot's digest, while it was not reached: the tree is fuzzy until then.
     fn fuzzy_until(&self) -> Option<Zxid>;
     /// For the first snapshot of an empty database.
-    fn snapshot_source(&mut self) -> Box<dyn SnapshotSource + '_>;
+    fn snapshot_source(&mut self) -> io::Result<Box<dyn SnapshotSource + '_>>;
 }
 
 /// What recovery did.
@@ -230,7 +230,8 @@ impl FileTxnSnapLog {
         self.repair_empty_logs()?;
         if is_empty_trusted {
             target.snapshot_loaded(Zxid(0), None);
-            self.save(Zxid(0), sessions, target.snapshot_source().as_mut())?;
+            let mut source = target.snapshot_source().at("write a snapshot in", &self.snap_dir)?;
+            self.save(Zxid(0), sessions, source.as_mut())?;
             report.snapshot = self.last_snapshot_info();
         } else {
             log::warn!("Unexpected empty data tree, setting zxid to -1");

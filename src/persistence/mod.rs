@@ -17,16 +17,18 @@ pub mod sim_disk;
 pub mod snap_stream;
 #[cfg(test)]
 mod testing;
+mod tree_snapshot;
 mod txn_log_iterator;
 pub mod util;
 
 pub use error::PersistenceError;
 pub use file_snap::{
     FileSnap, LoadedSnapshot, Sessions, SnapshotInfo, SnapshotSink, SnapshotSource,
-    SnapshotTrailer, ZxidDigest, read_snapshot,
+    SnapshotTrailer, read_snapshot,
 };
 pub use file_txn_log::{CommitReport, FileTxnLog, TxnLogOptions};
 pub use file_txn_snap_log::{FileTxnSnapLog, RestoreReport, RestoreTarget, SnapLogOptions};
 pub use purge_txn_log::{RETAIN_COUNT_MIN, purge};
 pub use snap_stream::{SnapReader, StreamMode};
+pub use tree_snapshot::TreeSnapshot;
 pub use txn_log_iterator::{TornTail, TxnLogIterator};

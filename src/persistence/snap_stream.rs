@@ -41,7 +41,7 @@ const SNAPPY_BLOCK_BYTES_MAX: usize = 64 << 20;
 /// Bytes of a seal.
 pub(super) const SEAL_BYTES: usize = 13;
 /// The end of every seal: the string "/".
-pub(super) const SEAL_PATH: [u8; 5] = [0, 0, 0, 1, b'/'];
+const SEAL_PATH: [u8; 5] = [0, 0, 0, 1, b'/'];
 
 /// How a snapshot is stored (`snapshot.compression.method`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -129,7 +129,8 @@ pub fn verify_last_seal(disk: &dyn Disk, path: &Path) -> Result<bool, Persistenc
     Ok(tail == seal(adler.finish()))
 }
 
-fn seal(checksum: u32) -> Vec<u8> {
+/// The bytes of a seal.
+pub(super) fn seal(checksum: u32) -> Vec<u8> {
     let mut out = Vec::with_capacity(SEAL_BYTES);
     out.put_i64(checksum.into());
     out.extend_from_slice(&SEAL_PATH);

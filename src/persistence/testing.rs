@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::disk::Disk;
-use super::file_snap::{SnapshotSink, SnapshotSource, SnapshotTrailer, ZxidDigest};
+use super::file_snap::{SnapshotSink, SnapshotSource, SnapshotTrailer};
 use super::file_txn_log::{FileTxnLog, TxnLogOptions};
 use super::file_txn_snap_log::RestoreTarget;
 use super::sim_disk::SimDisk;
@@ -14,6 +14,7 @@ use super::snap_stream::SnapReader;
 use crate::jute::OutputExt;
 use crate::proto::txn::SetDataTxn;
 use crate::proto::{SessionId, Txn, TxnHeader, TxnLogEntry, Zxid};
+use crate::tree::ZxidDigest;
 
 /// A setData transaction whose data is as long as asked.
 pub(super) fn entry_of(zxid: i64, data_bytes: usize) -> TxnLogEntry {
@@ -79,7 +80,7 @@ impl FakeSource<'_> {
 }
 
 impl SnapshotSource for FakeSource<'_> {
-    fn next_chunk(&mut self, out: &mut Vec<u8>) -> bool {
+    fn next_chunk(&mut self, out: &mut Vec<u8>) -> io::Result<bool> {
         if self.done == 0 {
             out.put_count(self.tree.zxids.len());
         }
@@ -91,7 +92,7 @@ impl SnapshotSource for FakeSource<'_> {
         if is_last {
             out.put_str("/");
         }
-        is_last
+        Ok(is_last)
     }
 
     fn trailer(&mut self) -> SnapshotTrailer {
@@ -135,7 +136,7 @@ impl RestoreTarget for FakeTree {
         None
     }
 
-    fn snapshot_source(&mut self) -> Box<dyn SnapshotSource + '_> {
-        Box::new(FakeSource::new(self))
+    fn snapshot_source(&mut self) -> io::Result<Box<dyn SnapshotSource + '_>> {
+        Ok(Box::new(FakeSource::new(self)))
     }
 }
