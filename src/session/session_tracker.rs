@@ -367,6 +367,8 @@ mod tests {
     const SETTINGS: SessionTrackerSettings =
         SessionTrackerSettings { tick_time_ms: 1000, server_id: 1 };
 
+    const NONE: [i64; 0] = [];
+
     /// A tracker whose clock stands still until told otherwise.
     struct Fixture {
         clock: Arc<AtomicI64>,
@@ -450,13 +452,13 @@ mod tests {
     #[test]
     fn sessions_expire_in_their_bucket_unless_touched() {
         let fixture = fixture(&[(5, 1500), (6, 1500), (7, 1500)]);
-        assert_eq!(fixture.expired_at(1000), []);
+        assert_eq!(fixture.expired_at(1000), NONE);
         fixture.tracker.session(SessionId(6)).unwrap().touch(1000);
         assert!(fixture.tracker.touch_session(SessionId(7), 4000));
-        assert_eq!(fixture.expired_at(1999), []);
+        assert_eq!(fixture.expired_at(1999), NONE);
         assert_eq!(fixture.expired_at(2000), [5]);
         assert_eq!(fixture.expired_at(3000), [6]);
-        assert_eq!(fixture.expired_at(5000), []);
+        assert_eq!(fixture.expired_at(5000), NONE);
         // All buckets that have passed are looked at in one call.
         assert_eq!(fixture.expired_at(60_000), [7]);
         assert_eq!(fixture.metrics.stale_sessions_expired.get(), 3);
@@ -473,9 +475,9 @@ mod tests {
         let session = fixture.tracker.session(SessionId(5)).unwrap();
         assert!(fixture.tracker.touch_session(SessionId(5), 1500));
         assert_eq!(session.timeout_ms(), 1500);
-        assert_eq!(fixture.expired_at(1000), []);
+        assert_eq!(fixture.expired_at(1000), NONE);
         assert!(session.touch(1000));
-        assert_eq!(fixture.expired_at(2999), []);
+        assert_eq!(fixture.expired_at(2999), NONE);
         assert_eq!(fixture.expired_at(3000), [5]);
     }
 
@@ -502,7 +504,7 @@ mod tests {
         assert!(fixture.tracker.track_session(SessionId(6), 3000));
         assert!(Arc::ptr_eq(&session, &fixture.tracker.session(SessionId(5)).unwrap()));
         assert_eq!(fixture.tracker.global_session_count(), 2);
-        assert_eq!(fixture.expired_at(3999), []);
+        assert_eq!(fixture.expired_at(3999), NONE);
         assert_eq!(fixture.expired_at(4000), [5, 6]);
     }
 
