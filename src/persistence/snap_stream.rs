@@ -544,7 +544,7 @@ mod tests {
                 reader.read_exact(&mut read).unwrap();
                 assert!(read == bytes, "{mode:?} {size}");
                 reader.check_seal_integrity().unwrap();
-                assert_eq!(reader.rest(10).unwrap(), []);
+                assert!(reader.rest(10).unwrap().is_empty());
                 assert!(is_valid_snapshot(&disk, &path(mode)).unwrap());
                 assert!(verify_last_seal(&disk, &path(mode)).unwrap());
             }
