@@ -1,4 +1,4 @@
-//! Numbers and booleans as Java's library reads them from text.
+//! Numbers and booleans as Java's library reads them from text, and prints them.
 //!
 //! Difference: Java also takes digits of other scripts; here only ASCII digits are digits.
 
@@ -69,11 +69,32 @@ pub fn trim(text: &str) -> &str {
     text.trim_matches(|c| c <= ' ')
 }
 
+/// A double as `Double.toString` prints it: at least one decimal, and an exponent outside 0.001 to
+/// 10,000,000 (`0.0`, `12.5`, `1.0E7`, `NaN`).
+#[must_use]
+pub fn java_double(value: f64) -> String {
+    if value.is_nan() {
+        return "NaN".to_owned();
+    }
+    if value.is_infinite() {
+        return if value > 0.0 { "Infinity" } else { "-Infinity" }.to_owned();
+    }
+    // Both print the shortest digits that read back as the same number; only the layout differs.
+    if value == 0.0 || (0.001..10_000_000.0).contains(&value.abs()) {
+        return format!("{value:?}");
+    }
+    let text = format!("{value:e}");
+    match text.split_once('e') {
+        Some((digits, exponent)) if digits.contains('.') => format!("{digits}E{exponent}"),
+        Some((digits, exponent)) => format!("{digits}.0E{exponent}"),
+        None => text,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::common::golden::{java_library, unhex};
-    use crate::metrics::java_double;
 
     #[test]
     fn decode_takes_what_java_takes() {
@@ -136,6 +157,29 @@ mod tests {
             assert_eq!(parse_double(text), expected, "{text:?}");
         }
         assert!(parse_double("NaN").is_some_and(f64::is_nan));
+    }
+
+    #[test]
+    fn doubles_are_printed_as_java_does() {
+        for (value, text) in [
+            (0.0, "0.0"),
+            (-0.0, "-0.0"),
+            (1.0, "1.0"),
+            (-12.5, "-12.5"),
+            (0.001, "0.001"),
+            (0.000_9, "9.0E-4"),
+            (0.333_3, "0.3333"),
+            (9_999_999.0, "9999999.0"),
+            (10_000_000.0, "1.0E7"),
+            (123_456_789.5, "1.234567895E8"),
+            (1e100, "1.0E100"),
+            (f64::MAX, "1.7976931348623157E308"),
+            (f64::NAN, "NaN"),
+            (f64::INFINITY, "Infinity"),
+            (f64::NEG_INFINITY, "-Infinity"),
+        ] {
+            assert_eq!(java_double(value), text);
+        }
     }
 
     #[test]

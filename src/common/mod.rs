@@ -15,8 +15,6 @@ pub mod time;
 /// Expectations recorded from Java's library.
 #[cfg(test)]
 pub(crate) mod golden {
-    use std::fmt::Write;
-
     /// The lines `kind`, input, output of the recording.
     pub(crate) fn java_library(kind: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
         let lines = include_str!("../../tests/golden/common/java_library.tsv").lines();
@@ -25,14 +23,11 @@ pub(crate) mod golden {
     }
 
     pub(crate) fn unhex(text: &str) -> Vec<u8> {
-        let digits: Vec<_> = text.chars().map(|c| c.to_digit(16).unwrap() as u8).collect();
-        digits.chunks(2).map(|pair| pair[0] * 16 + pair[1]).collect()
+        let pairs = (0..text.len()).step_by(2);
+        pairs.map_while(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect()
     }
 
     pub(crate) fn hex(text: &str) -> String {
-        text.bytes().fold(String::new(), |mut hex, byte| {
-            write!(hex, "{byte:02x}").unwrap();
-            hex
-        })
+        text.bytes().map(|byte| format!("{byte:02x}")).collect()
     }
 }

@@ -115,7 +115,7 @@ pub(crate) fn round_4(value: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::common::golden::java_library;
-    use crate::metrics::java_double;
+    use crate::common::java_number::java_double;
 
     #[test]
     fn totals_are_merged_and_reset() {

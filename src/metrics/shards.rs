@@ -15,13 +15,14 @@ thread_local! {
     static MINE: Cell<usize> = const { Cell::new(SHARDS) };
 }
 
-/// One `T` per shard. A thread keeps to its own shard; shards are merged by the reader.
+/// One `T` per shard. A thread keeps to its own shard; shards are merged by the reader. Boxed, for
+/// all metrics together would be too big to be made on a small stack.
 #[derive(Debug)]
-pub(crate) struct Shards<T>([CachePadded<T>; SHARDS]);
+pub(crate) struct Shards<T>(Box<[CachePadded<T>; SHARDS]>);
 
 impl<T: Default> Default for Shards<T> {
     fn default() -> Self {
-        Self(std::array::from_fn(|_| CachePadded::default()))
+        Self(Box::new(std::array::from_fn(|_| CachePadded::default())))
     }
 }
 
