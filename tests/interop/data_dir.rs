@@ -190,7 +190,7 @@ fn travel(setup: &Setup, end: End, between: &dyn Fn(&TestServer)) {
                 lasting = Session::connect(journey.server(), &request)
                     .unwrap_or_else(|| panic!("{route:?}: {target} has lost the session"));
                 assert_eq!(lasting.passwd, passwd);
-                let prefix_path = "/".to_owned();
+                let prefix_path = Some("/".to_owned());
                 let reply =
                     lasting.must(OpCode::GetEphemerals, &GetEphemeralsRequest { prefix_path });
                 // One from the beginning, one from each stage.
