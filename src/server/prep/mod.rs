@@ -178,7 +178,18 @@ pub fn prepare(context: &mut PrepContext<'_>, request: &PrepRequest<'_>) -> Prep
     let mut preparation = Preparation { context, header, auth: request.auth };
     let (txn, digest, error) = match preparation.p_request_2_txn(request.body) {
         Ok(txn) => (txn, preparation.txn_digest(), None),
-        Err(code) => (Txn::Error(ErrorTxn { err: code.as_i32() }), None, Some(code)),
+        Err(code) => {
+            // As in Java only the codes above APIERROR: those that a correct client never gets.
+            if code.as_i32() > -100 {
+                log::info!(
+                    "Got user-level KeeperException when processing sessionid:{} cxid:{:#x} \
+                     zxid:{zxid} Error:{code}",
+                    request.session,
+                    request.cxid
+                );
+            }
+            (Txn::Error(ErrorTxn { err: code.as_i32() }), None, Some(code))
+        }
     };
     let queued = context.changes.len().saturating_sub(queued_before);
     if queued > 0 {
@@ -212,8 +223,28 @@ impl Preparation<'_, '_, '_> {
             RequestBody::Multi(request) => self.multi(request),
             RequestBody::CreateSession { timeout_ms } => Ok(self.create_session(*timeout_ms)),
             RequestBody::CloseSession => self.close_session(),
-            // Of the writes only this is left; reads do not come here.
-            _ => Err(Code::MarshallingError),
+            RequestBody::Malformed(op) => {
+                log::error!("Failed to process {}: its body cannot be decoded", op.name());
+                Err(Code::MarshallingError)
+            }
+            // No writes; they do not come here.
+            RequestBody::MultiRead(_)
+            | RequestBody::Exists(_)
+            | RequestBody::GetData(_)
+            | RequestBody::GetAcl(_)
+            | RequestBody::GetChildren(_)
+            | RequestBody::GetChildren2(_)
+            | RequestBody::GetAllChildrenNumber(_)
+            | RequestBody::GetEphemerals(_)
+            | RequestBody::Sync(_)
+            | RequestBody::Ping
+            | RequestBody::WhoAmI
+            | RequestBody::SetWatches(_)
+            | RequestBody::SetWatches2(_)
+            | RequestBody::AddWatch(_)
+            | RequestBody::CheckWatches(_)
+            | RequestBody::RemoveWatches(_)
+            | RequestBody::Unknown(_) => Err(Code::MarshallingError),
         }
     }
 
@@ -301,3 +332,5 @@ fn check_and_inc_version(current: i32, expected: i32) -> Result<i32, Code> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod transcript;

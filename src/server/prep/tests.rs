@@ -24,7 +24,7 @@ const ALICE: SessionId = SessionId(0x100);
 const BOB: SessionId = SessionId(0x200);
 
 #[derive(Default)]
-struct Sessions {
+pub(super) struct Sessions {
     unknown: RefCell<HashSet<SessionId>>,
     closing: RefCell<HashSet<SessionId>>,
 }
@@ -48,17 +48,17 @@ impl PrepSessions for Sessions {
 }
 
 /// A server without threads. Up to `lag` transactions stay outstanding.
-struct Server {
-    tree: DataTree,
-    changes: OutstandingChanges,
-    state: PrepState,
-    sessions: Sessions,
-    acl_policy: AclPolicy,
-    metrics: Arc<ServerMetrics>,
-    pending: VecDeque<PreparedTxn>,
-    lag: usize,
-    time: i64,
-    auth: Vec<Id>,
+pub(super) struct Server {
+    pub(super) tree: DataTree,
+    pub(super) changes: OutstandingChanges,
+    pub(super) state: PrepState,
+    pub(super) sessions: Sessions,
+    pub(super) acl_policy: AclPolicy,
+    pub(super) metrics: Arc<ServerMetrics>,
+    pub(super) pending: VecDeque<PreparedTxn>,
+    pub(super) lag: usize,
+    pub(super) time: i64,
+    pub(super) auth: Vec<Id>,
 }
 
 impl Server {
@@ -66,7 +66,7 @@ impl Server {
         Server::with_options(lag, |_| {})
     }
 
-    fn with_options(lag: usize, change: impl FnOnce(&mut PrepOptions)) -> Server {
+    pub(super) fn with_options(lag: usize, change: impl FnOnce(&mut PrepOptions)) -> Server {
         Server::with_types(lag, EXTENDED, change)
     }
 
