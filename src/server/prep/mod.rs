@@ -332,5 +332,3 @@ fn check_and_inc_version(current: i32, expected: i32) -> Result<i32, Code> {
 
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod transcript;

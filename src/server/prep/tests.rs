@@ -2,6 +2,8 @@
 //! Each story runs twice: with every transaction applied at once, and with all of them outstanding
 //! until the end, which must give the same answers.
 
+mod transcript;
+
 use std::cell::RefCell;
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;

@@ -12,8 +12,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::tests::Server;
-use super::*;
+use super::Server;
+use crate::server::prep::*;
 use crate::jute::{Input, Jute};
 use crate::proto::messages::{GetChildren2Response, GetChildrenResponse};
 use crate::proto::multi::{MultiOp, MultiResponse, MultiResult};
@@ -219,14 +219,14 @@ fn replay(text: &str, lag: usize) {
 
 #[test]
 fn java_writes_the_same_bytes() {
-    replay(include_str!("../../../tests/golden/prep/requests.txt"), 0);
+    replay(include_str!("../../../../tests/golden/prep/requests.txt"), 0);
 }
 
 /// Quotas are judged by what is applied, so that this conversation has none.
 #[test]
 fn outstanding_changes_are_as_good_as_applied_ones() {
     for lag in [0, 1, 7, usize::MAX] {
-        replay(include_str!("../../../tests/golden/prep/requests_without_quota.txt"), lag);
+        replay(include_str!("../../../../tests/golden/prep/requests_without_quota.txt"), lag);
     }
 }
 
