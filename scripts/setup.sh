@@ -140,8 +140,8 @@ ensure_zookeeper() { # TARGET_DIR
   fi
   mkdir -p "$home/lib" || return 1
   # Debian's zookeeper.jar names what it needs in its manifest; lines of a manifest are folded.
-  jar="$(readlink -f /usr/share/java/zookeeper.jar)" # With its version in the name.
-  ln -sfn "$jar" "$home/lib/" || return 1
+  # The server itself under its name with the version, as in a release.
+  ln -sfn /usr/share/java/zookeeper-[0-9]*.jar "$home/lib/" || return 1
   for jar in $(
     python3 - <<'PYTHON'
 import os, re, zipfile
