@@ -115,6 +115,16 @@ has_zookeeper_jars() { # DIRECTORY
   compgen -G "$1/lib/zookeeper-[0-9]*.jar" >/dev/null
 }
 
+# The version of the server in ZOOKEEPER_HOME, from the name of its jar.
+zookeeper_version() {
+  local jar
+  for jar in "$ZOOKEEPER_HOME"/lib/zookeeper-[0-9]*.jar; do
+    jar="${jar##*/zookeeper-}"
+    echo "${jar%.jar}"
+    return 0
+  done
+}
+
 # The Java reference server. Sets ZOOKEEPER_HOME to a directory with lib/*.jar: the one given, else
 # an unpacked release in or beside the source tree, else Debian's packages, whose jars are linked
 # together under the target directory.

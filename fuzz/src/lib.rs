@@ -5,19 +5,22 @@
 //! The functions assert what must hold of anything that was read: above all that it can be written
 //! and read again.
 
-use std::io::{self, BufRead, Cursor};
+use std::io::{self, Cursor};
 use std::path::Path;
 use std::sync::Arc;
 
+use zabkeeper::common::config::parse_config;
 use zabkeeper::jute::{Input, Jute, Limits, OutputExt};
 use zabkeeper::persistence::disk::Disk;
 use zabkeeper::persistence::sim_disk::SimDisk;
 use zabkeeper::persistence::{
     Sessions, SnapReader, SnapshotSink, StreamMode, TxnLogIterator, read_snapshot,
 };
+use zabkeeper::proto::EventType;
 use zabkeeper::proto::messages::{ConnectRequest, RequestHeader};
-use zabkeeper::proto::{OpCode, TxnLogEntry, Zxid};
+use zabkeeper::proto::{Acl, OpCode, TxnLogEntry, Zxid};
 use zabkeeper::server::request_body::RequestBody;
+use zabkeeper::tree::{DataTree, TreeOptions, WatchSink, WatcherId};
 
 /// A frame of a client behind its length: header and body.
 pub fn packet(data: &[u8]) {
@@ -128,33 +131,61 @@ pub fn snapshot(data: &[u8]) {
     };
     let mut stream = SnapReader::new(Cursor::new(file.to_vec()), mode);
     let mut sessions = Sessions::new();
-    let _ = read_snapshot(&mut stream, &mut Passed::default(), &mut sessions); // Errors are fine.
+    let mut sink = Loaded(None);
+    let _ = read_snapshot(&mut stream, &mut sink, &mut sessions); // Errors are fine.
     assert!(mode != StreamMode::Checked || sessions.len() <= file.len() / 12);
+    if let Some(tree) = sink.0 {
+        check_tree(&tree);
+    }
 }
 
-/// Takes the tree's part of a snapshot for what lies between the sessions and the first seal.
-#[derive(Default)]
-struct Passed(u64);
+struct Loaded(Option<DataTree>);
 
-impl SnapshotSink for Passed {
+impl SnapshotSink for Loaded {
     fn clear(&mut self) {
-        self.0 = 0;
+        self.0 = None;
     }
 
     fn load(&mut self, stream: &mut SnapReader) -> io::Result<()> {
-        let mut last = [0; 5];
-        loop {
-            let Some(byte) = stream.fill_buf()?.first().copied() else {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            };
-            stream.consume(1);
-            self.0 += 1;
-            last.rotate_left(1);
-            last[4] = byte;
-            if last == [0, 0, 0, 1, b'/'] {
-                return Ok(());
-            }
-        }
+        let tree = DataTree::load(TreeOptions::default(), stream).map_err(io::Error::other)?;
+        self.0 = Some(tree);
+        Ok(())
+    }
+}
+
+/// A tree that is written and read again is the same.
+fn check_tree(tree: &DataTree) {
+    let bytes = tree.serialize();
+    let again = DataTree::load(tree.options(), &mut &bytes[..]).expect("it was written whole");
+    assert_eq!(again.node_count(), tree.node_count());
+    assert_eq!(again.tree_digest(), tree.tree_digest());
+    assert_eq!(again.ephemerals_count(), tree.ephemerals_count());
+}
+
+/// Transactions, each behind its length, applied to a fresh tree: applying is total, whatever a
+/// log or a leader says.
+pub fn apply(data: &[u8]) {
+    let mut tree = DataTree::new(TreeOptions::default());
+    let mut input = Input::unbounded(data);
+    while let Ok(Some(bytes)) = input.read_bytes() {
+        let Ok(entry) = TxnLogEntry::decode(bytes) else { continue };
+        tree.process_txn(&entry.header, &entry.txn, &mut NoWatchers);
+    }
+    check_tree(&tree);
+}
+
+struct NoWatchers;
+
+impl WatchSink for NoWatchers {
+    fn deliver(&mut self, _: EventType, path: &str, _: Zxid, _: &[Acl], watchers: &[WatcherId]) {
+        unreachable!("{path}: nobody watches, but {watchers:?} are told");
+    }
+}
+
+/// The text of a configuration file.
+pub fn config(data: &[u8]) {
+    if let Ok(configuration) = parse_config(data) {
+        assert!(configuration.server.tick_time_ms > 0);
     }
 }
 
@@ -175,15 +206,17 @@ pub const TARGETS: &[Target] = &[
     Target { name: "txn", run: txn, seeds: seeds::txns },
     Target { name: "txn_log", run: txn_log, seeds: seeds::txn_logs },
     Target { name: "snapshot", run: snapshot, seeds: seeds::snapshots },
+    Target { name: "apply", run: apply, seeds: seeds::applied },
+    Target { name: "config", run: config, seeds: seeds::configs },
 ];
 
 /// Small, valid inputs.
 pub mod seeds {
     use super::*;
+    use zabkeeper::proto::SessionId;
     use zabkeeper::proto::messages::*;
     use zabkeeper::proto::multi::{MultiOp, MultiOperationRecord};
     use zabkeeper::proto::txn::*;
-    use zabkeeper::proto::{Acl, SessionId};
 
     fn data() -> Option<Arc<[u8]>> {
         Some(Arc::from(&b"data"[..]))
@@ -354,6 +387,104 @@ pub mod seeds {
             file
         };
         vec![of(&txns(), 0), of(&txns(), 5000), of(&[], 100), of(&[], 0)]
+    }
+
+    /// Stories of transactions that touch one another.
+    pub fn applied() -> Vec<Vec<u8>> {
+        let acl = Acl::open_unsafe;
+        let create = |path: &str, ephemeral, parent_cversion| {
+            let path = path.to_owned();
+            Txn::Create(CreateTxn { path, data: data(), acl: acl(), ephemeral, parent_cversion })
+        };
+        let set = |path: &str, text: &str| {
+            let data = Some(Arc::from(text.as_bytes()));
+            Txn::SetData(SetDataTxn { path: path.to_owned(), data, version: 1 })
+        };
+        let delete = |path: &str| Txn::Delete(DeleteTxn { path: path.to_owned() });
+        let of = |txns: Vec<Txn>| {
+            let mut bytes = Vec::new();
+            for (n, txn) in txns.into_iter().enumerate() {
+                let header = TxnHeader {
+                    client_id: SessionId(0x100),
+                    cxid: n as i32,
+                    zxid: Zxid(n as i64 + 1),
+                    time: 1_700_000_000_000,
+                    txn_type: txn.op_code().as_i32(),
+                };
+                let entry = TxnLogEntry::new(header, txn, None);
+                bytes.put_count(entry.bytes.len());
+                bytes.extend_from_slice(&entry.bytes);
+            }
+            bytes
+        };
+        let ttl = Txn::CreateTtl(CreateTtlTxn {
+            path: "/t".to_owned(),
+            data: None,
+            acl: acl(),
+            parent_cversion: 2,
+            ttl: 1000,
+        });
+        let container = Txn::CreateContainer(CreateContainerTxn {
+            path: "/c".to_owned(),
+            data: None,
+            acl: acl(),
+            parent_cversion: 3,
+        });
+        let acl_txn = Txn::SetAcl(SetAclTxn { path: "/a".to_owned(), acl: vec![], version: 1 });
+        let quota = "/zookeeper/quota/a";
+        vec![
+            of(vec![
+                create("/a", false, 1),
+                create("/a/b", true, 1),
+                set("/a/b", "x"),
+                delete("/a/b"),
+            ]),
+            of(vec![
+                create("/a", false, 1),
+                create("/a/e", true, 1),
+                Txn::CloseSession(Some(CloseSessionTxn {
+                    paths_to_delete: vec!["/a/e".to_owned()],
+                })),
+            ]),
+            of(vec![create("/a", true, 1), Txn::CloseSession(None), ttl, container, acl_txn]),
+            of(vec![
+                create("/a", false, 1),
+                create(quota, false, 1),
+                create(&format!("{quota}/zookeeper_limits"), false, 1),
+                create(&format!("{quota}/zookeeper_stats"), false, 2),
+                set(&format!("{quota}/zookeeper_limits"), "count=1,bytes=5=;byteHardLimit=3"),
+                create("/a/b", false, 1),
+                set("/a/b", "longer"),
+                delete("/a/b"),
+                delete(&format!("{quota}/zookeeper_limits")),
+            ]),
+            of(vec![
+                create("/a", false, 1),
+                Txn::Multi(vec![create("/a/x", false, 1), set("/a", "m"), delete("/a/x")]),
+                Txn::Multi(vec![
+                    Txn::Error(ErrorTxn { err: -110 }),
+                    Txn::Error(ErrorTxn { err: -2 }),
+                ]),
+                delete("/a"),
+                delete("/zookeeper"),
+                delete("/"),
+            ]),
+        ]
+    }
+
+    /// The sample, and a file with a bit of everything.
+    pub fn configs() -> Vec<Vec<u8>> {
+        vec![
+            include_bytes!("../../conf/zoo_sample.cfg").to_vec(),
+            b"tickTime=2000\ndataDir = /data\\\n  /more\nclientPort: 2181\nclientPortAddress 127.0.0.1\n\
+              maxClientCnxns=60\nminSessionTimeout=4000\nmaxSessionTimeout=40000\n! comment\n\
+              autopurge.snapRetainCount=3\nautopurge.purgeInterval=1\nsnapCount=100\nforceSync=no\n\
+              4lw.commands.whitelist=*, srvr\nunknown.key=\\u0041\nflushDelay=5\njute.maxbuffer=1\n"
+                .to_vec(),
+            b"dataDir=/d\nserver.1=a:1:2:participant;127.0.0.1:3\nserver.2=[::1]:1:2|b:1:2;3\ngroup.1=1:2\n\
+              weight.1=2\ninitLimit=5\nsyncLimit=2\npeerType=observer\n"
+                .to_vec(),
+        ]
     }
 
     /// A tree of two nodes, with and without what may follow it.

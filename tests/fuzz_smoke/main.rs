@@ -14,7 +14,7 @@ mod targets;
 
 use targets::{TARGETS, Target};
 
-const ITERATIONS: u64 = 20_000;
+const ITERATIONS: u64 = 10_000;
 
 /// Address space that a run may add: a length from the input that is taken for a size to allocate
 /// shows as a failed allocation.
@@ -134,7 +134,7 @@ macro_rules! targets {
     };
 }
 
-targets! { packet connect txn txn_log snapshot }
+targets! { packet connect txn txn_log snapshot apply config }
 
 fn target(name: &str) -> &'static Target {
     TARGETS.iter().find(|target| target.name == name).unwrap()
