@@ -474,6 +474,23 @@ fn links_of_the_documents_lead_somewhere() {
     report("links that lead nowhere", &findings);
 }
 
+/// The table of options in the document is the one in the code. `ZABKEEPER_UPDATE_DOCS=1` makes this
+/// test write it anew.
+#[test]
+fn the_document_of_the_configuration_has_the_table_of_the_code() {
+    const MARK: &str =
+        "<!-- The table is written by tests/tidy.rs with ZABKEEPER_UPDATE_DOCS=1. -->\n";
+    let path = root().join("docs/CONFIGURATION.md");
+    let text = fs::read_to_string(&path).unwrap();
+    let (head, table) = text.split_once(MARK).expect("the mark before the table");
+    let expected = format!("\n{}", zabkeeper::common::config::options_markdown());
+    if std::env::var_os("ZABKEEPER_UPDATE_DOCS").is_some() {
+        fs::write(&path, format!("{head}{MARK}{expected}")).unwrap();
+    } else {
+        assert!(table == expected, "run: ZABKEEPER_UPDATE_DOCS=1 cargo test --test tidy");
+    }
+}
+
 /// What `cargo deny check licenses` would say, for machines that have no cargo-deny.
 #[test]
 fn licences_of_all_dependencies_are_allowed() {

@@ -13,13 +13,13 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::Server;
-use crate::server::prep::*;
 use crate::jute::{Input, Jute};
 use crate::proto::messages::{GetChildren2Response, GetChildrenResponse};
 use crate::proto::multi::{MultiOp, MultiResponse, MultiResult};
 use crate::proto::txn::CloseSessionTxn;
 use crate::proto::{CreateMode, TxnLogEntry};
 use crate::server::final_rules::encode_write_reply;
+use crate::server::prep::*;
 use crate::server::read_requests::{ReadContext, process_read};
 use crate::tree::NoWatches;
 
