@@ -55,7 +55,7 @@ impl FrameReader {
 
     /// Drops bytes at the front.
     pub fn consume(&mut self, count: usize) {
-        self.start = (self.start + count).min(self.end);
+        self.start = self.start.saturating_add(count).min(self.end);
     }
 
     /// Reads once from `source`. `Ok(0)` is the end of the stream.
@@ -101,6 +101,11 @@ impl FrameReader {
             self.end = 0;
         }
         Next::More
+    }
+
+    /// The length of a large frame whose bytes are still coming.
+    pub fn expected(&self) -> Option<usize> {
+        self.large_length
     }
 
     /// The bytes of the frame that [`FrameReader::next`] found.

@@ -9,13 +9,14 @@
 use std::io::IoSlice;
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 
-/// Data of at least this many bytes is kept as a shared segment and not copied.
-pub const SHARED_BYTES_MIN: usize = 4096;
+use super::cnxn_stats::CnxnStats;
+use crate::common::sync::{Condvar, Mutex, MutexGuard, Rank};
+
 /// A connection with more unsent bytes than this is not read from until they have gone.
 pub const UNSENT_BYTES_MAX: usize = 1 << 20;
 /// An emptied buffer up to this capacity is kept for the next replies.
@@ -97,9 +98,12 @@ impl Batch {
     }
 }
 
-/// What the lock guards. Frames are appended through [`OutboxState::frame`].
+/// What the lock guards. Frames are appended through
+/// [`OutboxState::push_frame`].
 #[derive(Default)]
 pub struct OutboxState {
+    /// What `cons` shows of the connection.
+    pub stats: CnxnStats,
     pending: Batch,
     /// The emptied buffer of the last send, to be used again.
     spare: Vec<u8>,
@@ -111,57 +115,35 @@ pub struct OutboxState {
     closed: bool,
 }
 
-/// Where a frame began; ends it or takes it back.
-#[derive(Debug, Clone, Copy)]
-pub struct FrameMark {
-    at: usize,
-    shared: usize,
-    shared_bytes: usize,
-}
-
 impl OutboxState {
-    /// Begins a frame: four bytes for its length, filled in by [`OutboxState::end_frame`].
-    pub fn begin_frame(&mut self) -> FrameMark {
-        let mark = FrameMark {
-            at: self.pending.bytes.len(),
-            shared: self.pending.shared.len(),
-            shared_bytes: self.pending.shared_bytes,
-        };
-        self.pending.bytes.extend_from_slice(&[0; 4]);
-        mark
-    }
-
-    /// The buffer that the frame's bytes are appended to.
-    pub fn bytes(&mut self) -> &mut Vec<u8> {
-        &mut self.pending.bytes
-    }
-
-    /// Appends bytes that are not copied.
-    pub fn push_shared(&mut self, segment: Arc<[u8]>) {
-        self.pending.shared_bytes += segment.len();
-        self.pending.shared.push((self.pending.bytes.len(), segment));
-    }
-
-    /// Takes everything behind the frame's first `keep` bytes (after the length) back.
-    pub fn truncate_frame(&mut self, mark: FrameMark, keep: usize) {
-        self.pending.bytes.truncate(mark.at + 4 + keep);
-        self.pending.shared.truncate(mark.shared);
-        self.pending.shared_bytes = mark.shared_bytes;
-    }
-
-    /// The frame's bytes from `at` (after the length), to be overwritten in place.
-    pub fn frame_bytes_mut(&mut self, mark: FrameMark, at: usize) -> &mut [u8] {
-        self.pending.bytes.get_mut(mark.at + 4 + at..).unwrap_or_default()
-    }
-
-    /// Writes the frame's length. Returns it, without the four bytes of the length itself.
-    pub fn end_frame(&mut self, mark: FrameMark) -> usize {
-        let length =
-            self.pending.bytes.len() - mark.at - 4 + self.pending.shared_bytes - mark.shared_bytes;
-        if let Some(slot) = self.pending.bytes.get_mut(mark.at..mark.at + 4) {
+    /// Appends a frame: its length, `head`, `body`, and shared `segments`, each before the byte of
+    /// `body` that its offset names, offsets rising. Returns the length of it all.
+    pub fn push_frame(
+        &mut self,
+        head: &[u8],
+        body: &[u8],
+        segments: impl IntoIterator<Item = (usize, Arc<[u8]>)>,
+    ) -> usize {
+        let batch = &mut self.pending;
+        let (start, shared_before) = (batch.bytes.len(), batch.shared_bytes);
+        batch.bytes.extend_from_slice(&[0; 4]);
+        batch.bytes.extend_from_slice(head);
+        let body_at = batch.bytes.len();
+        batch.bytes.extend_from_slice(body);
+        for (at, segment) in segments {
+            batch.shared_bytes += segment.len();
+            batch.shared.push((body_at + at, segment));
+        }
+        let length = batch.bytes.len() - start - 4 + batch.shared_bytes - shared_before;
+        if let Some(slot) = batch.bytes.get_mut(start..start + 4) {
             slot.copy_from_slice(&(length as u32).to_be_bytes());
         }
         length
+    }
+
+    /// Appends frames that are complete already.
+    pub fn push_bytes(&mut self, frames: &[u8]) {
+        self.pending.bytes.extend_from_slice(frames);
     }
 
     /// Bytes that the client has not been sent.
@@ -176,11 +158,16 @@ impl OutboxState {
 }
 
 /// See the module.
-#[derive(Default)]
 pub struct Outbox {
     state: Mutex<OutboxState>,
     /// Told when unsent bytes have gone or the connection is closed.
     drained: Condvar,
+}
+
+impl Default for Outbox {
+    fn default() -> Self {
+        Outbox { state: Mutex::new(Rank::Outbox, OutboxState::default()), drained: Condvar::new() }
+    }
 }
 
 impl Outbox {
@@ -215,6 +202,15 @@ impl Outbox {
         let mut state = self.state.lock();
         while !state.closed && state.unsent() > UNSENT_BYTES_MAX {
             self.drained.wait(&mut state);
+        }
+    }
+
+    /// Waits until the connection is closed, at most `timeout`.
+    pub fn wait_until_closed(&self, timeout: Duration) {
+        let mut state = self.state.lock();
+        let deadline = Instant::now() + timeout;
+        while !state.closed && Instant::now() < deadline {
+            self.drained.wait_until(&mut state, deadline);
         }
     }
 
@@ -323,14 +319,7 @@ mod tests {
     }
 
     fn frame(outbox: &Outbox, body: &[u8], shared: Option<&[u8]>) {
-        let mut state = outbox.lock();
-        let mark = state.begin_frame();
-        state.bytes().extend_from_slice(body);
-        if let Some(shared) = shared {
-            state.push_shared(shared.into());
-            state.bytes().push(b'!');
-        }
-        state.end_frame(mark);
+        outbox.lock().push_frame(b"", body, shared.map(|shared| (1, Arc::from(shared))));
     }
 
     #[test]
@@ -338,31 +327,14 @@ mod tests {
         let (server, mut client) = pair();
         let outbox = Outbox::default();
         frame(&outbox, b"ab", None);
-        frame(&outbox, b"c", Some(b"shared"));
-        frame(&outbox, b"d", None);
-        assert_eq!(outbox.flush(&server), Flush::Done);
-        let mut bytes = [0; 4 + 2 + 4 + 8 + 4 + 1];
-        client.read_exact(&mut bytes).unwrap();
-        assert_eq!(&bytes, b"\0\0\0\x02ab\0\0\0\x08cshared!\0\0\0\x01d");
-    }
-
-    #[test]
-    fn a_frame_can_be_taken_back_to_its_header() {
-        let (server, mut client) = pair();
-        let outbox = Outbox::default();
-        let mut state = outbox.lock();
-        let mark = state.begin_frame();
-        state.bytes().extend_from_slice(b"head");
-        state.push_shared(Arc::from(&b"body"[..]));
-        state.truncate_frame(mark, 4);
-        state.frame_bytes_mut(mark, 0)[0] = b'H';
-        assert_eq!(state.end_frame(mark), 4);
-        drop(state);
+        frame(&outbox, b"c!", Some(b"shared"));
+        outbox.lock().push_frame(b"d", b"e", []);
+        outbox.lock().push_bytes(b"raw");
         outbox.close_after_flush();
         assert_eq!(outbox.flush(&server), Flush::Closed);
         let mut bytes = Vec::new();
         client.read_to_end(&mut bytes).unwrap();
-        assert_eq!(bytes, b"\0\0\0\x04Head");
+        assert_eq!(bytes, b"\0\0\0\x02ab\0\0\0\x08cshared!\0\0\0\x02deraw");
     }
 
     #[test]
@@ -372,8 +344,8 @@ mod tests {
         let megabyte = vec![7; 1 << 20];
         let mut total = 0;
         while outbox.flush(&server) != Flush::Blocked {
-            frame(&outbox, b"x", Some(&megabyte));
-            total += 4 + 1 + megabyte.len() + 1;
+            frame(&outbox, b"x!", Some(&megabyte));
+            total += 4 + 2 + megabyte.len();
         }
         frame(&outbox, b"last", None);
         total += 8;

@@ -1,0 +1,133 @@
+//! `PrepRequestProcessor`: the thread that turns requests into transactions, in order.
+//!
+//! The rules are in [`prep`](super::prep); this is the driver. It takes what has queued up, judges
+//! it under the outstanding changes' lock and the tree's read guard, encodes each transaction
+//! once, and hands the batch on. It parses nothing: connection threads have done that.
+
+use std::sync::{Arc, Weak};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use parking_lot::Mutex;
+
+use super::prep::{PrepContext, PrepRequest, PrepState, prepare};
+use super::request::Request;
+use super::request_processor::RequestProcessor;
+use super::zookeeper_server::ZooKeeperServer;
+use crate::common::thread::{self, OwnedThread, ServerListener};
+use crate::common::time;
+use crate::proto::TxnLogEntry;
+
+/// Requests judged under one hold of the locks: long enough to make taking them cheap, short
+/// enough (about 100 µs) not to hold up the thread that applies.
+const BATCH_MAX: usize = 64;
+
+/// The stage. Its queue is unbounded: admission bounds what is in the chain.
+pub struct PrepRequestProcessor {
+    queue: Mutex<Option<Sender<Request>>>,
+    thread: Mutex<Option<OwnedThread>>,
+    next: Arc<dyn RequestProcessor>,
+}
+
+impl PrepRequestProcessor {
+    /// Starts the thread. `state` goes on from the last zxid.
+    pub fn start(
+        server: &Arc<ZooKeeperServer>,
+        listener: &Arc<dyn ServerListener>,
+        state: PrepState,
+        next: Arc<dyn RequestProcessor>,
+    ) -> std::io::Result<PrepRequestProcessor> {
+        let (queue, requests) = unbounded();
+        let (worker, worker_next) = (Arc::downgrade(server), Arc::clone(&next));
+        let name = format!("ProcessThread(sid:0 cport:{}):", server.client_port());
+        let thread = thread::spawn_critical(name, thread::STACK_BYTES, listener, move || {
+            log::info!("PrepRequestProcessor (sid:0) started, reconfigEnabled=false");
+            run(&worker, &requests, state, &*worker_next);
+            log::info!("PrepRequestProcessor exited loop!");
+            Ok(())
+        })?;
+        Ok(PrepRequestProcessor {
+            queue: Mutex::new(Some(queue)),
+            thread: Mutex::new(Some(thread)),
+            next,
+        })
+    }
+
+    /// A way into the queue without a lock, for each connection.
+    pub fn sender(&self) -> Option<Sender<Request>> {
+        self.queue.lock().clone()
+    }
+}
+
+impl RequestProcessor for PrepRequestProcessor {
+    fn process_requests(&self, requests: &mut Vec<Request>) {
+        let queue = self.queue.lock();
+        for request in requests.drain(..) {
+            if let Some(queue) = &*queue {
+                let _ = queue.send(request); // The thread is gone: the server is stopping.
+            }
+        }
+    }
+
+    fn shutdown(&self) {
+        // The thread drains what is there, then ends.
+        drop(self.queue.lock().take());
+        drop(self.thread.lock().take());
+        self.next.shutdown();
+    }
+}
+
+fn run(
+    server: &Weak<ZooKeeperServer>,
+    requests: &Receiver<Request>,
+    mut state: PrepState,
+    next: &dyn RequestProcessor,
+) {
+    let mut batch: Vec<Request> = Vec::with_capacity(BATCH_MAX);
+    while let Ok(request) = requests.recv() {
+        let Some(server) = server.upgrade() else { return };
+        server.metrics().prep_processor_queue_size.add(requests.len() as i64 + 1);
+        batch.push(request);
+        batch.extend(requests.try_iter().take(BATCH_MAX - 1));
+        prepare_batch(&server, &mut state, &mut batch);
+        next.process_requests(&mut batch);
+    }
+}
+
+fn prepare_batch(server: &ZooKeeperServer, state: &mut PrepState, batch: &mut [Request]) {
+    let metrics = server.metrics();
+    let (wall_ms, elapsed_ms) = (time::wall_ms(), time::elapsed_ms());
+    let mut changes = server.outstanding_changes().lock();
+    let tree = server.db().tree();
+    let mut context = PrepContext {
+        state,
+        tree: &tree,
+        changes: &mut changes,
+        sessions: &**server.tracker(),
+        acl_policy: server.acl_policy(),
+        metrics,
+        wall_ms,
+        elapsed_ms,
+    };
+    for request in batch {
+        metrics.prep_processor_queue_time_ms.add(elapsed_ms - request.queued_ms);
+        request.queued_ms = elapsed_ms;
+        if request.is_throttled {
+            continue;
+        }
+        let prepared = prepare(
+            &mut context,
+            &PrepRequest {
+                session: request.session_id,
+                cxid: request.cxid,
+                body: &request.body,
+                auth: &request.auth_info,
+            },
+        );
+        request.error = prepared.error;
+        request.entry =
+            prepared.txn.map(|txn| Arc::new(TxnLogEntry::new(txn.header, txn.txn, txn.digest)));
+    }
+    drop(tree);
+    drop(changes);
+    metrics.prep_process_time.add(time::elapsed_ms() - elapsed_ms);
+}

@@ -1,0 +1,73 @@
+//! Loads the tree and the sessions from disk (`ZKDatabase.loadDataBase`, `ZooKeeperServer.loadData`).
+
+use std::time::Duration;
+
+use crate::common::config::ServerConfig;
+use crate::common::time;
+use crate::metrics::ServerMetrics;
+use crate::persistence::{FileTxnSnapLog, PersistenceError, RestoreReport, Sessions};
+use crate::proto::ExtendedTypes;
+use crate::tree::{DataTree, NoWatches, TreeOptions};
+
+/// What was restored.
+pub struct Restored {
+    /// The tree, its last processed zxid included.
+    pub tree: DataTree,
+    /// The sessions' timeouts, ms.
+    pub sessions: Sessions,
+    /// The start of a standalone server need not write a snapshot: the newest one holds it all.
+    pub is_newest_snapshot_complete: bool,
+}
+
+/// The tree's part of the settings.
+pub fn tree_options(config: &ServerConfig) -> TreeOptions {
+    TreeOptions {
+        digest_enabled: config.digest_enabled,
+        extended_types: ExtendedTypes {
+            enabled: config.extended_types_enabled,
+            emulate_353: config.emulate_353_ttl_nodes,
+        },
+    }
+}
+
+/// Restores from the newest readable snapshot and the logs behind it. Ephemerals of sessions that
+/// the files do not know are removed, as a standalone server and a leader do.
+pub fn restore(
+    snap_log: &mut FileTxnSnapLog,
+    config: &ServerConfig,
+    metrics: &ServerMetrics,
+) -> Result<Restored, PersistenceError> {
+    let started_ms = time::elapsed_ms();
+    let mut tree = DataTree::new(tree_options(config));
+    let mut sessions = Sessions::new();
+    let report = snap_log.restore(&mut tree, &mut sessions, &mut |_| {})?;
+    count(&report, metrics);
+    let elapsed_ms = time::elapsed_ms() - started_ms;
+    metrics.dbinittime.add(elapsed_ms);
+    log::info!(
+        "Snapshot loaded in {elapsed_ms} ms, highest zxid is {}, digest is {}",
+        report.highest_zxid,
+        tree.tree_digest() as i64
+    );
+    let zxid = tree.last_processed_zxid();
+    let mut is_changed = false;
+    for session in tree.sessions_with_ephemerals() {
+        if !sessions.contains_key(&session) {
+            log::info!("Removing the ephemerals of session {session}, which the files do not know");
+            tree.kill_session(session, zxid, &[], &mut NoWatches);
+            is_changed = true;
+        }
+    }
+    let is_newest_snapshot_complete = report.txns_loaded == 0
+        && !is_changed
+        && report.broken_snapshots.is_empty()
+        && report.snapshot.is_some_and(|snapshot| snapshot.zxid == zxid);
+    Ok(Restored { tree, sessions, is_newest_snapshot_complete })
+}
+
+fn count(report: &RestoreReport, metrics: &ServerMetrics) {
+    let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+    metrics.startup_snap_load_time.add(millis(report.snap_load_time));
+    metrics.startup_txns_loaded.add(i64::try_from(report.txns_loaded).unwrap_or(i64::MAX));
+    metrics.startup_txns_load_time.add(millis(report.txns_load_time));
+}

@@ -1,0 +1,170 @@
+//! The standalone role: the chain Prep → Sync → Final, its threads, and how they start and stop
+//! (`ZooKeeperServer.startup`, `shutdownComponents`).
+
+use std::io;
+use std::sync::Arc;
+
+use super::cnxn::accept_thread::AcceptThread;
+use super::cnxn::selector_thread::SelectorThread;
+use super::container_manager::{ContainerManager, ContainerServer, ContainerSettings};
+use super::final_request_processor::FinalRequestProcessor;
+use super::gauges;
+use super::prep::{PrepOptions, PrepState};
+use super::prep_request_processor::PrepRequestProcessor;
+use super::request_processor::RequestProcessor;
+use super::restore::{self, Restored};
+use super::snapshot_taker::SnapshotTaker;
+use super::sync_request_processor::SyncRequestProcessor;
+use super::zk_database::ZkDatabase;
+use super::zookeeper_server::{Parts, State, ZooKeeperServer};
+use crate::auth::{AclPolicy, AuthenticationHelper, EnforceAuthSettings, ProviderRegistry};
+use crate::common::config::ServerConfig;
+use crate::common::thread::ServerListener;
+use crate::metrics::ServerMetrics;
+use crate::persistence::FileTxnSnapLog;
+use crate::session::{
+    SessionExpirer, SessionTrackerImpl, SessionTrackerSettings, SessionTrackerThread,
+};
+
+/// The server's id in session ids; in names of threads and in `conf` Java calls it 0.
+const SESSION_SERVER_ID: i64 = 1;
+
+/// A standalone server with all its threads. They end in order when it is shut down.
+pub struct StandaloneServer {
+    server: Arc<ZooKeeperServer>,
+    accept: Vec<AcceptThread>,
+    session_tracker: Option<SessionTrackerThread>,
+    containers: Option<ContainerManager>,
+    first_processor: Arc<PrepRequestProcessor>,
+    selectors: Vec<SelectorThread>,
+}
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory cannot be read.
+    #[error("{0}")]
+    Persistence(#[from] crate::persistence::PersistenceError),
+    /// Settings of authentication.
+    #[error("{0}")]
+    Auth(#[from] crate::auth::AuthConfigError),
+    /// A thread or a socket.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+impl StandaloneServer {
+    /// Loads the data and starts everything; when it returns clients are served.
+    pub fn start(
+        config: Arc<ServerConfig>,
+        mut snap_log: FileTxnSnapLog,
+        metrics: Arc<ServerMetrics>,
+        listener: &Arc<dyn ServerListener>,
+    ) -> Result<StandaloneServer, StartError> {
+        let providers = Arc::new(ProviderRegistry::new(&(&*config).into(), &metrics)?);
+        let auth_helper =
+            AuthenticationHelper::new(&EnforceAuthSettings::from(&*config), &providers)?;
+        let restored = restore::restore(&mut snap_log, &config, &metrics)?;
+        let Restored { tree, sessions, is_newest_snapshot_complete } = restored;
+
+        let selectors = (0..selector_count(&config))
+            .map(SelectorThread::start)
+            .collect::<io::Result<Vec<_>>>()?;
+        let tracker = Arc::new(SessionTrackerImpl::new(
+            SessionTrackerSettings {
+                tick_time_ms: config.tick_time_ms,
+                server_id: SESSION_SERVER_ID,
+            },
+            sessions.iter().map(|(id, timeout_ms)| (*id, *timeout_ms)),
+            Arc::clone(&metrics),
+        ));
+        let last_zxid = tree.last_processed_zxid();
+        let server = ZooKeeperServer::new(Parts {
+            snap_dir: snap_log.snap_dir().to_owned(),
+            log_dir: snap_log.data_log_dir().to_owned(),
+            db: ZkDatabase::new(tree, sessions),
+            tracker,
+            acl_policy: AclPolicy::new(providers, config.skip_acl),
+            auth_helper,
+            metrics,
+            selectors: selectors.iter().map(SelectorThread::handle).collect(),
+            config: Arc::clone(&config),
+        });
+        gauges::register(&server);
+        server.set_client_port(config.client_port.unwrap_or(0));
+
+        let mut snapshots =
+            SnapshotTaker::new(Arc::clone(snap_log.snap_log()), Arc::clone(listener));
+        if !is_newest_snapshot_complete {
+            // Java writes it before it serves. The logs hold the same until it is complete.
+            snapshots.start(&server);
+        }
+        let last = Arc::new(FinalRequestProcessor::new(Arc::clone(&server)));
+        let sync =
+            Arc::new(SyncRequestProcessor::start(&server, listener, snap_log, snapshots, last)?);
+        let state = PrepState::new(last_zxid, prep_options(&config));
+        let prep = Arc::new(PrepRequestProcessor::start(&server, listener, state, sync)?);
+        if let Some(sender) = prep.sender() {
+            server.start_intake(sender);
+        }
+        let expirer: Arc<dyn SessionExpirer> = Arc::clone(&server) as _;
+        let session_tracker = server.tracker().start(expirer, listener)?;
+        let containers = ContainerManager::start(
+            ContainerSettings::from(&*config),
+            Arc::clone(&server) as Arc<dyn ContainerServer>,
+        )?;
+
+        let mut accept = Vec::new();
+        if let Some(port) = config.client_port {
+            let thread = AcceptThread::start(&server, config.client_port_address, port)?;
+            server.set_client_port(thread.address().port());
+            accept.push(thread);
+        }
+        Ok(StandaloneServer {
+            server,
+            accept,
+            session_tracker: Some(session_tracker),
+            containers: Some(containers),
+            first_processor: prep,
+            selectors,
+        })
+    }
+
+    /// The shared state.
+    pub fn server(&self) -> &Arc<ZooKeeperServer> {
+        &self.server
+    }
+
+    /// Stops accepting, closes the connections, lets the chain finish what it has, closes the log.
+    pub fn shutdown(mut self) {
+        log::info!("Shutting down");
+        self.server.set_state(State::Shutdown);
+        self.server.stop_admission();
+        self.accept.iter_mut().for_each(AcceptThread::stop);
+        drop(self.session_tracker.take());
+        drop(self.containers.take());
+        self.server.stop_intake();
+        self.first_processor.shutdown();
+        self.selectors.iter_mut().for_each(SelectorThread::stop);
+        self.server.metrics().gauges.clear();
+    }
+}
+
+fn prep_options(config: &ServerConfig) -> PrepOptions {
+    PrepOptions {
+        enforce_quota: config.enforce_quota,
+        close_session_txn_enabled: config.close_session_txn_enabled,
+        reconfig_enabled: false,
+        max_buffer: config.jute_maxbuffer,
+    }
+}
+
+/// Java's rule: the square root of half the cores, at least one.
+fn selector_count(config: &ServerConfig) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let by_default = ((cores as f64 / 2.0).sqrt() as usize).max(1);
+    usize::try_from(config.nio_num_selector_threads)
+        .ok()
+        .filter(|count| *count > 0)
+        .unwrap_or(by_default)
+}
