@@ -9,7 +9,8 @@ use crate::support::server::{Target, targets};
 use crate::support::wire::{Received, Wire, new_session, request_frame};
 use crate::{PLAIN, story};
 
-/// A small `jute.maxbuffer`. In zoo.cfg the key has no effect: it has no `zookeeper.` prefix.
+/// A small `jute.maxbuffer`. In zoo.cfg the key has no effect, for it has no `zookeeper.` prefix;
+/// nor has the interval of the reaper.
 static SMALL: Flavor =
     Flavor::new(&["jute.maxbuffer=200", "some.unknown.key=accepted"], &["jute.maxbuffer=1000"]);
 
@@ -255,4 +256,13 @@ story!(b40_jute_maxbuffer_is_a_system_property_only on SMALL, |s| {
         body
     });
     s.note(format!("{} bytes of children", a.wire.packet().body.len()));
+});
+
+story!(b40_the_reaper_is_set_by_a_system_property_only on SMALL, |s| {
+    let mut a = s.client("a");
+    a.create_container("/t/c", 4);
+    a.create("/t/c/x", "", 0);
+    a.exists("/t/c", true);
+    a.delete("/t/c/x", -1);
+    a.event(std::time::Duration::from_millis(700));
 });

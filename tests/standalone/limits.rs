@@ -6,7 +6,7 @@ use zabkeeper::jute::{Jute, OutputExt};
 use zabkeeper::proto::messages::CreateRequest;
 use zabkeeper::proto::{Acl, OpCode};
 
-use crate::support::both::Flavor;
+use crate::support::both::{Flavor, check_lines};
 use crate::support::peer::{Story, text};
 use crate::support::server::TestServer;
 use crate::support::wire::{Received, Wire, new_session, request_frame};
@@ -14,7 +14,24 @@ use crate::support::{PATIENCE, wait_until};
 use crate::{PLAIN, story};
 
 static FEW_PER_ADDRESS: Flavor = Flavor::bare(&["maxClientCnxns=3"], &[]);
-static FEW: Flavor = Flavor::bare(&["maxCnxns=4", "globalOutstandingLimit=10"], &[]);
+static FEW: Flavor = Flavor::bare(
+    &[
+        "maxCnxns=4",
+        "globalOutstandingLimit=10",
+        "largeRequestThreshold=50000",
+        "largeRequestMaxBytes=100000",
+    ],
+    &[],
+);
+/// Two sessions, and then none for ten minutes.
+static THROTTLED: Flavor = Flavor::bare(
+    &[
+        "connection_throttle_tokens=2",
+        "connection_throttle_fill_time=600000",
+        "connection_throttle_fill_count=1",
+    ],
+    &[],
+);
 
 /// A connection with a session; `None` when the server refuses it.
 fn try_session(server: &TestServer) -> Option<Wire> {
@@ -85,6 +102,44 @@ story!(a_pipeline_beyond_the_outstanding_limit_is_answered_in_order on FEW, |s| 
     while let Received::Frame(_) = wire.receive() {}
     s.note("2000 answers");
 });
+
+story!(large_requests_beyond_their_sum_end_the_connection on FEW, |s| {
+    for bytes in [49_000, 60_000, 99_000, 101_000] {
+        let mut wire = wait_until(PATIENCE, || try_session(s.server)).expect("a place");
+        let data = "x".repeat(bytes);
+        let body = CreateRequest {
+            path: "/large-".into(),
+            data: text(&data),
+            acl: Acl::open_unsafe(),
+            flags: 3,
+        };
+        wire.send(1, OpCode::Create.as_i32(), &body.to_bytes());
+        let answer = match wire.receive() {
+            Received::Frame(_) => "answered",
+            Received::Closed => "closed",
+            Received::Nothing => "nothing",
+        };
+        s.note(format!("{bytes} bytes: {answer}"));
+        wire.send(2, OpCode::CloseSession.as_i32(), &[]);
+        while let Received::Frame(_) = wire.receive() {}
+    }
+});
+
+// The throttle is never refilled within the story, so the story must be the server's only one.
+#[test]
+fn connection_throttle_closes_without_an_answer() {
+    check_lines("connection_throttle_closes_without_an_answer", &|target| {
+        let mut lines = Vec::new();
+        let server = THROTTLED.server(target);
+        let mut open = Vec::new();
+        for n in 0..4 {
+            let session = try_session(&server);
+            lines.push(format!("{n}: {}", if session.is_some() { "session" } else { "closed" }));
+            open.push(session);
+        }
+        lines
+    });
+}
 
 story!(a_client_that_does_not_read_holds_up_nobody on PLAIN, |s| {
     let mut a = s.client("a");

@@ -9,6 +9,7 @@ mod support;
 mod acls;
 mod hostile;
 mod limits;
+mod log_records;
 mod multi;
 mod nodes;
 mod quotas;

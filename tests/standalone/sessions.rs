@@ -13,8 +13,11 @@ use crate::support::wire::{Received, Wire, new_session, old_session, request_fra
 use crate::{PLAIN, story};
 
 /// Sessions of two ticks, so that expiry is seen soon. Stories about it need no zxids.
-static QUICK: Flavor =
-    Flavor::new(&["minSessionTimeout=400", "maxSessionTimeout=4000"], &[]).tick(200);
+static QUICK: Flavor = Flavor::new(
+    &["minSessionTimeout=400", "maxSessionTimeout=4000"],
+    &["zookeeper.nio.sessionlessCnxnTimeout=1000"],
+)
+.tick(200);
 
 /// `java.util.Random(id ^ 0xB3415C00).nextBytes(16)`, written out once more.
 fn java_random_bytes(id: i64) -> [u8; 16] {
@@ -323,10 +326,16 @@ story!(expiry_removes_ephemerals_and_fires_watches on QUICK, |s| {
 });
 
 story!(a_connection_that_never_says_hello_is_dropped on QUICK, |s| {
-    // Java gives ten seconds; here it only counts that nobody else waits for it.
     let mut silent = s.raw();
+    let mut slow = s.raw();
+    slow.send_raw(&[0, 0]);
     let mut a = s.client_for("a", 4000);
     a.exists("/t", false);
-    silent.send_raw(&[0, 0]);
+    let begin = Instant::now();
+    assert!(silent.is_closed_by_server());
+    assert!(slow.is_closed_by_server());
+    let took = begin.elapsed();
+    assert!(took > Duration::from_millis(500), "closed after {took:?} already");
+    assert!(took < Duration::from_secs(5), "closed after {took:?} only");
     a.exists("/t", false);
 });

@@ -119,12 +119,17 @@ macro_rules! story {
 
 /// Runs the scenario on every target and compares with Java's kept transcript.
 pub fn check_both(flavor: &Flavor, name: &str, scenario: &dyn Fn(&Story<'_>)) {
+    check_lines(name, &|target| flavor.tell(target, scenario));
+}
+
+/// As [`check_both`], for lines of any origin.
+pub fn check_lines(name: &str, lines_of: &dyn Fn(Target) -> Vec<String>) {
     let file = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("tests/standalone/expected")
         .join(format!("{name}.txt"));
     let bless = std::env::var("ZABKEEPER_BLESS").is_ok_and(|value| value == "1");
     for &target in targets() {
-        let seen = flavor.tell(target, scenario);
+        let seen = lines_of(target);
         if target == Target::Java && bless {
             fs::create_dir_all(file.parent().unwrap()).unwrap();
             fs::write(&file, seen.join("\n") + "\n").unwrap();
