@@ -79,18 +79,9 @@ choose_pid_file() {
   fi
 }
 
-# The flags for the server: -D settings of SERVER_JVMFLAGS, then of JVMFLAGS, so that the latter
-# win as in Java. Flags that only a JVM understands are dropped. Split at blanks, as Java's script.
-collect_flags() {
-  local words word
-  read -r -a words <<<"${SERVER_JVMFLAGS:-} ${JVMFLAGS:-}"
-  for word in "${words[@]}"; do
-    case "$word" in
-      -Dcom.sun.* | -Djava.* | -Dlog4j* | -Dlogback*) ;;
-      -D?*) server_flags+=("$word") ;;
-    esac
-  done
-}
+# The server itself takes the -D settings from SERVER_JVMFLAGS and then from JVMFLAGS, so that the
+# latter win as in Java, and ignores what only a JVM understands. java.env need not export them.
+export SERVER_JVMFLAGS="${SERVER_JVMFLAGS:-}" JVMFLAGS="${JVMFLAGS:-}"
 
 describe_jmx() {
   case "${JMXDISABLE:-false}" in
@@ -141,8 +132,10 @@ cgroup_pids_max() {
   echo "$lowest"
 }
 
-# A thread takes four memory mappings and one process id; a connection takes one file descriptor.
+# A thread takes four memory mappings and one process id; a connection takes one file descriptor. Of
+# these the soft limit is raised to the hard one first, as a JVM does.
 warn_about_limits() {
+  ulimit -Sn "$(ulimit -Hn)" 2>/dev/null
   warn_if_low "vm.max_map_count" "$(read_number /proc/sys/vm/max_map_count)" 4
   warn_if_low "kernel.pid_max" "$(read_number /proc/sys/kernel/pid_max)" 1
   warn_if_low "kernel.threads-max" "$(read_number /proc/sys/kernel/threads-max)" 1
@@ -222,9 +215,11 @@ do_stop() {
 
 do_print_cmd() {
   find_binary
-  local flags=""
+  local flags="" environment=""
   [ "${#server_flags[@]}" -eq 0 ] || flags="$(printf ' "%s"' "${server_flags[@]}")"
-  echo "\"${ZABKEEPER_BIN:-$ZOOKEEPER_PREFIX/target/release/zabkeeper}\" server \"$ZOOCFG\"$flags > \"$_ZOO_DAEMON_OUT\" 2>&1 < /dev/null"
+  [ -z "$SERVER_JVMFLAGS" ] || environment="SERVER_JVMFLAGS=$(printf %q "$SERVER_JVMFLAGS") "
+  [ -z "$JVMFLAGS" ] || environment="${environment}JVMFLAGS=$(printf %q "$JVMFLAGS") "
+  echo "$environment\"${ZABKEEPER_BIN:-$ZOOKEEPER_PREFIX/target/release/zabkeeper}\" server \"$ZOOCFG\"$flags > \"$_ZOO_DAEMON_OUT\" 2>&1 < /dev/null"
 }
 
 # The client address and port of this server's own server.N line, as "[host:]port".
@@ -325,7 +320,6 @@ esac
 describe_jmx
 choose_config "${2:-}"
 check_data_directories
-collect_flags
 
 case "$command" in
   status)

@@ -415,7 +415,9 @@ fn literal_behind(text: &str, line: usize, call: &str) -> Option<String> {
     let (before, literal) = arguments.split_once('"')?;
     let before = before.trim();
     let is_first = before.is_empty() || before == "&format!(" || before == "format!(";
-    is_first.then(|| literal.split(['"', '{']).next().unwrap_or_default().to_owned())
+    // A number at the end is one instance's.
+    let fixed = literal.split(['"', '{']).next().unwrap_or_default();
+    is_first.then(|| fixed.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned())
 }
 
 /// Nobody else has the machine that a file was written on.

@@ -1,7 +1,8 @@
 //! `scripts/zkServer.sh` driven as an operator does: words, environment variables, output lines,
 //! exit codes. Where Java's script says something, the same is expected here.
 //!
-//! A stand-in for the server is behind the script, for the tests are about the script.
+//! Most tests have a stand-in for the server behind the script, for they are about the script; the
+//! last ones have the product.
 #![expect(clippy::unwrap_used, reason = "a test: failing is its work")]
 
 use std::fs;
@@ -22,7 +23,8 @@ if sys.argv[1] == "version":
     sys.exit(0)
 home = os.path.dirname(os.path.realpath(sys.argv[0]))
 with open(os.path.join(home, "arguments"), "w") as out:
-    out.write("\n".join(sys.argv[1:]))
+    flags = [os.environ.get(name, "unset") for name in ("SERVER_JVMFLAGS", "JVMFLAGS")]
+    out.write("\n".join(flags + sys.argv[1:]))
 if os.path.exists(os.path.join(home, "fails")):
     print("cannot start", file=sys.stderr)
     sys.exit(3)
@@ -65,6 +67,13 @@ impl Operator {
         let operator = Operator::without_stand_in();
         fs::write(&operator.binary, STAND_IN).unwrap();
         fs::set_permissions(&operator.binary, fs::Permissions::from_mode(0o755)).unwrap();
+        operator
+    }
+
+    /// With the product behind the script.
+    fn real() -> Operator {
+        let mut operator = Operator::without_stand_in();
+        operator.binary = PathBuf::from(env!("CARGO_BIN_EXE_zabkeeper"));
         operator
     }
 
@@ -153,7 +162,13 @@ impl Operator {
 
     fn arguments_of_server(&self) -> Vec<String> {
         let text = fs::read_to_string(self.path("arguments")).unwrap();
-        text.lines().map(str::to_owned).collect()
+        text.lines().skip(2).map(str::to_owned).collect()
+    }
+
+    /// `SERVER_JVMFLAGS` and `JVMFLAGS` as the server saw them.
+    fn flags_of_server(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.path("arguments")).unwrap();
+        text.lines().take(2).map(str::to_owned).collect()
     }
 
     /// `status`, until it says that the server serves.
@@ -327,10 +342,9 @@ fn the_configuration_is_named_as_for_java() {
 #[test]
 fn the_command_is_printed_so_that_a_shell_can_run_it() {
     let mut operator = Operator::new();
-    operator.set("SERVER_JVMFLAGS", "-Xmx1g -Dzookeeper.a=1");
-    operator.set("JVMFLAGS", "-Dzookeeper.a=2 -verbose:gc -Dcom.sun.management.jmxremote");
+    operator.set("JVMFLAGS", "-Xmx1g -Dzookeeper.a=2");
     let expected = format!(
-        "\"{}\" server \"{}\" \"-Dzookeeper.a=1\" \"-Dzookeeper.a=2\" > \"{}\" 2>&1 < /dev/null\n",
+        "JVMFLAGS=-Xmx1g\\ -Dzookeeper.a=2 \"{}\" server \"{}\" > \"{}\" 2>&1 < /dev/null\n",
         operator.binary.display(),
         operator.path("conf/zoo.cfg").display(),
         operator.path("logs/zookeeper-operator-server-host.out").display(),
@@ -351,10 +365,8 @@ fn flags_of_the_environment_and_of_java_env_reach_the_server() {
     fs::create_dir_all(operator.path("data/version-2")).unwrap();
     operator.expect(&["start"], 0, "Starting zookeeper ... STARTED\n");
     operator.expect(&["stop"], 0, "Stopping zookeeper ... STOPPED\n");
-    assert_eq!(
-        operator.arguments_of_server()[2..],
-        ["-Dzookeeper.datadir.autocreate=false", "-Dzookeeper.a=1", "-Dzookeeper.b=2"]
-    );
+    assert_eq!(operator.arguments_of_server()[2..], ["-Dzookeeper.datadir.autocreate=false"]);
+    assert_eq!(operator.flags_of_server(), ["-Xmx64m -Dzookeeper.a=1", "-Dzookeeper.b=2"]);
 }
 
 #[test]
@@ -481,4 +493,63 @@ fn status_finds_the_port_where_java_finds_it() {
         "{no_myid}{secure}Client port found: 2281. Client address: localhost. Client SSL: true.\n"
     );
     assert!(outcome.stdout.starts_with(&head) && outcome.stdout.ends_with(down), "{outcome:?}");
+}
+
+#[test]
+fn the_product_is_started_asked_restarted_and_stopped() {
+    let operator = Operator::real();
+    operator.expect(&["start"], 0, "Starting zookeeper ... STARTED\n");
+    operator.wait_until_it_serves();
+    operator.expect(&["status"], 0, &format!("{}Mode: standalone\n", operator.found()));
+    operator.expect(
+        &["restart"],
+        0,
+        "Stopping zookeeper ... STOPPED\nStarting zookeeper ... STARTED\n",
+    );
+    operator.wait_until_it_serves();
+    let pid = fs::read_to_string(operator.pid_file()).unwrap();
+    operator.expect(&["stop"], 0, "Stopping zookeeper ... STOPPED\n");
+    assert!(!is_alive(&pid));
+    assert!(operator.server_output().contains("Exiting normally"), "{}", operator.server_output());
+    let down =
+        format!("{}Error contacting service. It is probably not running.\n", operator.found());
+    operator.expect(&["status"], 1, &down);
+}
+
+#[test]
+fn the_product_says_its_version() {
+    let outcome = Operator::real().run(&["version"]);
+    assert_eq!(outcome.code, 0);
+    assert!(outcome.stdout.starts_with("Apache ZooKeeper, version 3.9.4"), "{outcome:?}");
+    assert_eq!(outcome.stdout.lines().count(), 1);
+}
+
+#[test]
+fn the_product_ends_with_the_exit_codes_of_java() {
+    let operator = Operator::real();
+    operator.configure("broken.cfg", "tickTime=soon\n");
+    let outcome = operator.run(&["start-foreground", "broken.cfg"]);
+    assert_eq!(outcome.code, 2, "{outcome:?}");
+    assert!(outcome.stdout.contains("tickTime") && outcome.stdout.contains("soon"), "{outcome:?}");
+    operator.expect(&["start", "broken.cfg"], 1, "Starting zookeeper ... FAILED TO START\n");
+
+    operator.configure("nowhere.cfg", "dataDir=/proc/nowhere\n");
+    let outcome = operator.run(&["start-foreground", "nowhere.cfg"]);
+    assert_eq!(outcome.code, 3, "{outcome:?}");
+}
+
+#[test]
+fn flags_reach_the_product() {
+    let mut operator = Operator::real();
+    fs::write(
+        operator.path("conf/java.env"),
+        "SERVER_JVMFLAGS='-Xmx1g -Dzookeeper.4lw.commands.whitelist=ruok'\n",
+    )
+    .unwrap();
+    operator.set("JVMFLAGS", "-Dzookeeper.4lw.commands.whitelist=srvr,conf");
+    operator.expect(&["start"], 0, "Starting zookeeper ... STARTED\n");
+    operator.wait_until_it_serves();
+    operator.expect(&["stop"], 0, "Stopping zookeeper ... STOPPED\n");
+    let log = operator.server_output();
+    assert!(log.contains("Ignoring flags that are for a Java machine: -Xmx1g"), "{log}");
 }
