@@ -38,6 +38,9 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// Cuts a file and makes the cut durable.
     fn set_len(&self, path: &Path, bytes: u64) -> io::Result<()>;
 
+    /// Makes a file durable that another process may have written.
+    fn sync_file(&self, path: &Path) -> io::Result<()>;
+
     /// Replaces `to` by `from`; durable after `sync_dir`.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
@@ -150,6 +153,10 @@ impl Disk for RealDisk {
         file.sync_all()
     }
 
+    fn sync_file(&self, path: &Path) -> io::Result<()> {
+        Ok(fdatasync(File::open(path)?)?)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
     }
@@ -231,7 +238,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log.1");
         let mut log = RealDisk.create_log(&path, 1 << 20).unwrap();
-        log.append(&[7; 100]).unwrap();
+        log.append(&[7; 16]).unwrap();
+        log.append(&[7; 84]).unwrap();
         log.sync().unwrap();
         let mut file = RealDisk.open(&path).unwrap();
         assert_eq!(file.size().unwrap(), log.allocated());

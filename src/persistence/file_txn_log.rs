@@ -64,12 +64,11 @@ impl Default for TxnLogOptions {
 /// What a commit did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CommitReport {
-    /// How long the sync took, for `fsynctime`; `None` when nothing was synced. A commit right
-    /// after a roll syncs two files; this is the longer of the two.
+    /// How long the sync took, for `fsynctime`; `None` when nothing was synced.
     pub sync_time: Option<Duration>,
-    /// How many syncs took longer than the warning threshold
+    /// Whether it took longer than the warning threshold
     /// (`ServerStats.incrementFsyncThresholdExceedCount`).
-    pub slow_syncs: u32,
+    pub is_slow: bool,
     /// Whether the log was rolled for its size.
     pub has_rolled: bool,
 }
@@ -86,8 +85,6 @@ pub struct FileTxnLog {
     options: TxnLogOptions,
     /// The file being appended to; none before the first append and after a roll.
     current: Option<OpenLog>,
-    /// Rolled files with appends that were not synced yet.
-    rolled: Vec<OpenLog>,
     /// Records not yet handed to the file.
     buffer: Vec<u8>,
     /// Invariant: zxids in the log strictly increase up to this one.
@@ -108,7 +105,6 @@ impl FileTxnLog {
             log_dir,
             options,
             current: None,
-            rolled: Vec::new(),
             buffer: Vec::new(),
             last_zxid_seen: Zxid::NONE,
             is_dirty: false,
@@ -165,18 +161,7 @@ impl FileTxnLog {
     /// Writes what was appended and makes it durable, unless `forceSync` is off. Rolls the log when
     /// it has outgrown its limit.
     pub fn commit(&mut self) -> Result<CommitReport, PersistenceError> {
-        self.flush()?;
-        let mut report = CommitReport::default();
-        if self.is_dirty {
-            if self.options.force_sync {
-                let synced = self.sync(&mut report);
-                self.note_failure(synced)?;
-            }
-            self.is_dirty = false;
-        }
-        for left in std::mem::take(&mut self.rolled) {
-            finish(left);
-        }
+        let mut report = self.make_durable()?;
         if let Some(limit) = self.options.size_limit_bytes
             && self.current_log_size() > limit
         {
@@ -187,20 +172,18 @@ impl FileTxnLog {
         Ok(report)
     }
 
-    /// The next append begins a new file. What was appended before is durable after the next
-    /// commit, as ever.
-    pub fn roll_log(&mut self) -> Result<(), PersistenceError> {
-        self.flush()?;
+    /// The next append begins a new file.
+    ///
+    /// What was appended before is made durable first, other than in Java: else a crash could keep
+    /// the beginning of the new file but not the end of the old one, a gap.
+    pub fn roll_log(&mut self) -> Result<CommitReport, PersistenceError> {
+        let report = self.make_durable()?;
         if let Some(log) = self.current.take() {
             self.prev_logs_running_total =
                 self.prev_logs_running_total.saturating_add(log.file.position());
-            if self.is_dirty {
-                self.rolled.push(log);
-            } else {
-                finish(log);
-            }
+            finish(log);
         }
-        Ok(())
+        Ok(report)
     }
 
     /// Bytes written to the open file, without padding (`getCurrentLogSize`).
@@ -283,11 +266,9 @@ impl FileTxnLog {
         if self.failure.is_some() {
             // Nothing to save; the caller knows already.
             self.current = None;
-            self.rolled.clear();
             return Ok(());
         }
-        self.commit()?;
-        self.roll_log()
+        self.roll_log().map(|_| ())
     }
 
     /// Creates the file whose first transaction is `zxid`.
@@ -332,26 +313,35 @@ impl FileTxnLog {
         Ok(())
     }
 
-    fn sync(&mut self, report: &mut CommitReport) -> Result<(), PersistenceError> {
-        for log in self.rolled.iter_mut().chain(&mut self.current) {
-            let start = Instant::now();
-            log.file.sync().at("fdatasync", &log.path)?;
-            let took = start.elapsed();
-            self.last_sync_time = Some(took);
-            report.sync_time = report.sync_time.max(Some(took));
-            if took > self.options.fsync_warning_threshold {
-                report.slow_syncs += 1;
-                log::warn!(
-                    "fsync-ing the write ahead log in {} took {}ms which will adversely effect \
-                     operation latency. File size is {} bytes. See the ZooKeeper troubleshooting \
-                     guide",
-                    std::thread::current().name().unwrap_or("?"),
-                    took.as_millis(),
-                    log.file.position()
-                );
-            }
+    fn make_durable(&mut self) -> Result<CommitReport, PersistenceError> {
+        self.flush()?;
+        let mut report = CommitReport::default();
+        if self.is_dirty && self.options.force_sync {
+            let synced = self.sync();
+            let took = self.note_failure(synced)?;
+            self.last_sync_time = took;
+            report.sync_time = took;
+            report.is_slow = took.is_some_and(|took| took > self.options.fsync_warning_threshold);
         }
-        Ok(())
+        self.is_dirty = false;
+        Ok(report)
+    }
+
+    fn sync(&mut self) -> Result<Option<Duration>, PersistenceError> {
+        let Some(log) = &mut self.current else { return Ok(None) };
+        let start = Instant::now();
+        log.file.sync().at("fdatasync", &log.path)?;
+        let took = start.elapsed();
+        if took > self.options.fsync_warning_threshold {
+            log::warn!(
+                "fsync-ing the write ahead log in {} took {}ms which will adversely effect \
+                 operation latency. File size is {} bytes. See the ZooKeeper troubleshooting guide",
+                std::thread::current().name().unwrap_or("?"),
+                took.as_millis(),
+                log.file.allocated()
+            );
+        }
+        Ok(Some(took))
     }
 
     fn check_failure(&self) -> Result<(), PersistenceError> {
@@ -377,10 +367,10 @@ impl FileTxnLog {
 impl Drop for FileTxnLog {
     fn drop(&mut self) {
         // What was not committed was not acknowledged either: only tidy up.
-        if self.failure.is_none() {
-            for log in self.rolled.drain(..).chain(self.current.take()) {
-                finish(log);
-            }
+        if self.failure.is_none()
+            && let Some(log) = self.current.take()
+        {
+            finish(log);
         }
     }
 }

@@ -293,6 +293,7 @@ impl FileTxnSnapLog {
             report.txns_loaded += 1;
         }
         self.repair(&entries)?;
+        self.make_durable()?;
         report.txns_load_time = start.elapsed();
         report.highest_zxid = highest;
         report.uncovered_snapshot_zxid = target.fuzzy_until();
@@ -326,7 +327,19 @@ impl FileTxnSnapLog {
         Ok(())
     }
 
-    /// The same where no log holds a transaction.
+    /// What was found will be told to clients, so it must stay. A killed process may have left the
+    /// newest log and the entries of the directories in the kernel's memory alone; older logs were
+    /// synced before the next was begun.
+    fn make_durable(&self) -> Result<(), PersistenceError> {
+        let logs = sort_data_dir(self.disk.as_ref(), &self.log_dir, LOG_FILE_PREFIX)?;
+        if let Some(newest) = logs.last() {
+            self.disk.sync_file(&newest.path).at("sync", &newest.path)?;
+        }
+        self.disk.sync_dir(&self.log_dir).at("sync", &self.log_dir)?;
+        self.disk.sync_dir(&self.snap_dir).at("sync", &self.snap_dir)
+    }
+
+    /// Cuts torn tails off where no log holds a transaction.
     fn repair_empty_logs(&self) -> Result<(), PersistenceError> {
         let mut entries = self.txn_log.read(Zxid::NONE)?;
         entries.by_ref().try_for_each(|entry| entry.map(|_| ()))?;
@@ -387,8 +400,8 @@ impl FileTxnSnapLog {
         self.txn_log.commit()
     }
 
-    /// The next append begins a new file.
-    pub fn roll_log(&mut self) -> Result<(), PersistenceError> {
+    /// The next append begins a new file; see [`FileTxnLog::roll_log`].
+    pub fn roll_log(&mut self) -> Result<CommitReport, PersistenceError> {
         self.txn_log.roll_log()
     }
 

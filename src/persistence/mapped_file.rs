@@ -19,6 +19,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::atomic::{Ordering, compiler_fence};
 
 use memmap2::{MmapMut, MmapOptions};
 use rustix::fs::{FallocateFlags, fallocate, fdatasync, fstatfs};
@@ -30,6 +31,8 @@ use super::disk::LogFile;
 const NEAR_END_BYTES: u64 = 4096;
 /// Batches from this size on go through `pwrite`.
 const MAP_BATCH_BYTES_MAX: usize = 4096;
+/// Checksum and length of a record: what a batch begins with, and what is copied last.
+const HEAD_BYTES: usize = 12;
 /// How much of the file is mapped at once.
 const WINDOW_BYTES_MAX: u64 = 64 << 20;
 /// Offsets of windows are multiples of this, whatever the page size.
@@ -68,7 +71,8 @@ struct Window {
 }
 
 impl MappedFile {
-    /// Creates the file, which must not exist. Nothing is reserved before the first append.
+    /// Creates the file, which must not exist. The first append is the header; nothing is
+    /// reserved before the second.
     pub fn create(path: &Path, pre_alloc_bytes: i64) -> io::Result<MappedFile> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
         let pre_alloc = u64::try_from(pre_alloc_bytes).unwrap_or(0);
@@ -80,9 +84,7 @@ impl MappedFile {
     /// Reserves space so that `bytes` more can be written.
     fn reserve(&mut self, bytes: u64) -> io::Result<()> {
         let end = self.position.saturating_add(bytes);
-        // Java counts the header as the first known end.
-        let known = if self.allocated == 0 { end } else { self.allocated };
-        let size = file_size_with_padding(end, known, self.pre_alloc);
+        let size = file_size_with_padding(end, self.allocated, self.pre_alloc);
         if size <= self.allocated {
             return Ok(());
         }
@@ -143,7 +145,15 @@ impl MappedFile {
             window.map.get_mut(from..from + bytes.len())
         });
         match target {
-            Some(target) => target.copy_from_slice(bytes),
+            Some(target) => {
+                // The process may be killed between any two stores, and a copy may store its end
+                // first. A record is nothing as long as its length is 0, and then must be whole.
+                let (head, rest) = bytes.split_at(bytes.len().min(HEAD_BYTES));
+                let (head_target, rest_target) = target.split_at_mut(head.len());
+                rest_target.copy_from_slice(rest);
+                compiler_fence(Ordering::SeqCst);
+                head_target.copy_from_slice(head);
+            }
             None => return self.file.write_all_at(bytes, self.position),
         }
         Ok(())
@@ -152,6 +162,13 @@ impl MappedFile {
 
 impl LogFile for MappedFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.position == 0 {
+            // The header is never preceded by padding: Java refuses a file that begins with zeros.
+            self.file.write_all_at(bytes, 0)?;
+            self.position = bytes.len() as u64;
+            self.allocated = self.position;
+            return Ok(());
+        }
         self.reserve(bytes.len() as u64)?;
         if self.method == Method::Map && bytes.len() < MAP_BATCH_BYTES_MAX {
             self.copy(bytes)?;
@@ -273,6 +290,8 @@ mod tests {
         let mut file = MappedFile::create(&path, 1 << 20).unwrap();
         file.append(b"x").unwrap();
         if file.method == Method::Map {
+            assert_eq!(file.allocated(), 1);
+            file.append(b"x").unwrap();
             assert!(std::fs::metadata(&path).unwrap().blocks() * 512 >= 1 << 20);
         }
     }

@@ -204,6 +204,15 @@ impl Disk for SimDisk {
         })
     }
 
+    fn sync_file(&self, path: &Path) -> io::Result<()> {
+        self.change(|state| {
+            let id = *state.names.get(path).ok_or(io::ErrorKind::NotFound)?;
+            let file = state.file_mut(id)?;
+            file.durable = file.live.clone();
+            Ok(())
+        })
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.change(|state| {
             let id = state.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
