@@ -66,9 +66,9 @@ impl Default for TxnLogOptions {
 pub struct CommitReport {
     /// How long the sync took, for `fsynctime`; `None` when nothing was synced.
     pub sync_time: Option<Duration>,
-    /// Whether it took longer than the warning threshold
-    /// (`ServerStats.incrementFsyncThresholdExceedCount`).
-    pub is_slow: bool,
+    /// How many syncs took longer than the warning threshold
+    /// (`ServerStats.incrementFsyncThresholdExceedCount`): 0 or 1.
+    pub slow_syncs: u32,
     /// Whether the log was rolled for its size.
     pub has_rolled: bool,
 }
@@ -321,7 +321,8 @@ impl FileTxnLog {
             let took = self.note_failure(synced)?;
             self.last_sync_time = took;
             report.sync_time = took;
-            report.is_slow = took.is_some_and(|took| took > self.options.fsync_warning_threshold);
+            let is_slow = took.is_some_and(|took| took > self.options.fsync_warning_threshold);
+            report.slow_syncs = is_slow.into();
         }
         self.is_dirty = false;
         Ok(report)
