@@ -47,7 +47,13 @@ fi
 # tests/tidy.rs checks the licences in any case.
 if type -P cargo-deny >/dev/null; then
   step "cargo deny"
-  cargo deny check
+  cargo deny check licenses bans sources
+  # The advisories come from the network: without it they cannot be known, with it they count.
+  if cargo deny fetch db; then
+    cargo deny check advisories
+  else
+    step "cargo deny: the advisories could not be fetched, left out"
+  fi
 else
   step "cargo deny: not installed, left out (cargo install cargo-deny)"
 fi

@@ -91,24 +91,27 @@ ensure_java() {
   { type -P java && type -P javac; } >/dev/null || apt_install default-jdk-headless
 }
 
-# Python with kazoo, in a virtual environment under the target directory. Sets ZABKEEPER_PYTHON.
+# Python with kazoo, in the virtual environment that tests/interop looks for.
 ensure_kazoo() { # TARGET_DIR
-  local venv="$1/venv" python
-  python="$venv/bin/python3"
-  if [ -n "${ZABKEEPER_PYTHON:-}" ] && "$ZABKEEPER_PYTHON" -c 'import kazoo' 2>/dev/null; then
+  local venv="$1/interop-venv"
+  if "$venv/bin/python" -c 'import kazoo' 2>/dev/null; then
     return 0
   fi
-  if ! "$python" -c 'import kazoo' 2>/dev/null; then
-    installing_allowed "the Python package kazoo" || return 1
-    python3 -c 'import venv, ensurepip' 2>/dev/null || apt_install python3 python3-venv || return 1
-    note "installing kazoo into $venv"
-    rm -rf "$venv"
-    python3 -m venv "$venv" >&2 || return 1
-    "$python" -m pip install --quiet --disable-pip-version-check 'kazoo>=2.9,<3' \
-      </dev/null >&2 || return 1
+  installing_allowed "the Python package kazoo" || return 1
+  python3 -c 'import venv, ensurepip' 2>/dev/null || apt_install python3 python3-venv || return 1
+  note "installing kazoo into $venv"
+  rm -rf "$venv"
+  sh "$setup_top/tests/interop/setup.sh" "$venv" </dev/null >&2
+}
+
+# The C client's command line, which is tested when it is there: not being able to install it is no
+# failure.
+ensure_c_client() {
+  if [ -x /usr/bin/cli_mt ] || [ -x /usr/lib/zookeeper/cli_mt ]; then
+    return 0
   fi
-  ZABKEEPER_PYTHON="$python"
-  export ZABKEEPER_PYTHON
+  [ -n "${ZABKEEPER_NO_INSTALL:-}" ] || apt_install zookeeper-bin ||
+    note "going on without the C client"
 }
 
 has_zookeeper_jars() { # DIRECTORY

@@ -45,9 +45,10 @@ if [ -z "$quick" ]; then
   ensure_java
   ensure_kazoo "$target"
   ensure_zookeeper "$target"
+  ensure_c_client
   export ZABKEEPER_REQUIRE_JAVA=1 ZABKEEPER_REQUIRE_INTEROP=1
   version="$(zookeeper_version)"
-  note "Java reference: $version in $ZOOKEEPER_HOME; Python: $ZABKEEPER_PYTHON"
+  note "Java reference: $version in $ZOOKEEPER_HOME"
   case "$version" in
     3.9.*) ;;
     *)
