@@ -371,3 +371,80 @@ pub(super) fn java_length(text: &str) -> i64 {
     let units = if text.is_ascii() { text.len() } else { text.encode_utf16().count() };
     units as i64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::txn::CreateTxn;
+    use crate::proto::{OpCode, Txn};
+    use crate::tree::NoWatches;
+
+    #[test]
+    fn a_fresh_tree_is_javas() {
+        let tree = DataTree::new(TreeOptions::default());
+        // From DataTree.getTreeDigest, getNodeCount, cachedApproximateDataSize of 3.9.4.
+        assert_eq!(tree.tree_digest(), 1371985504);
+        assert_eq!((tree.node_count(), tree.cached_approximate_data_size()), (5, 44));
+        assert_eq!(tree.approximate_data_size(), 44);
+        assert_eq!(tree.zxid_digest_section(), Some(ZxidDigest::NONE));
+        assert_eq!(tree.last_processed_zxid(), Zxid(0));
+        assert_eq!(tree.acl_cache_size(), 1);
+        let config = tree.node(CONFIG_NODE).unwrap();
+        assert_eq!((config.acl()[0].perms, config.stat().aversion), (1, -1));
+    }
+
+    #[test]
+    fn any_path_may_be_asked_for() {
+        let tree = DataTree::new(TreeOptions::default());
+        for path in
+            ["foo", "//", "/a", "/a/", "/zookeeper/", "//zookeeper", "\0", "zookeeper", "/é"]
+        {
+            assert!(tree.node(path).is_none(), "{path:?}");
+            assert_eq!(tree.all_children_number(path), 0, "{path:?}");
+            assert_eq!(tree.quota_path(path), None, "{path:?}");
+        }
+        for path in ["", "/"] {
+            assert_eq!(tree.node(path).unwrap().path(), "/");
+        }
+    }
+
+    #[test]
+    fn all_children_are_counted_as_by_java() {
+        let tree = DataTree::new(TreeOptions::default());
+        for (path, count) in [("/", 3), ("", 4), ("/zookeeper", 2), ("/zookeeper/quota", 0)] {
+            assert_eq!(tree.all_children_number(path), count, "{path:?}");
+        }
+    }
+
+    #[test]
+    fn the_data_size_follows_the_nodes() {
+        let mut tree = DataTree::new(TreeOptions::default());
+        for (zxid, path) in (1..).zip(["/a", "/a/b", "/a/b/c", "/ü", "/ü/\u{5b57}", "/a/b/d", "/e"])
+        {
+            let (path, data) = (path.to_owned(), Some(Arc::from([0; 9])));
+            let (acl, ephemeral) = (Acl::open_unsafe(), false);
+            let txn = Txn::Create(CreateTxn { path, data, acl, ephemeral, parent_cversion: -1 });
+            let (client_id, zxid) = (SessionId(0), Zxid(zxid));
+            let txn_type = OpCode::Create.as_i32();
+            let header = TxnHeader { client_id, cxid: 0, zxid, time: 0, txn_type };
+            tree.process_txn(&header, &txn, &mut NoWatches);
+        }
+        // In UTF-16 units.
+        assert_eq!(tree.cached_approximate_data_size(), 44 + 7 * 9 + 2 + 4 + 6 + 2 + 4 + 6 + 2);
+        assert_eq!(tree.approximate_data_size(), tree.cached_approximate_data_size());
+    }
+
+    #[test]
+    fn behaviour_34_the_configuration_is_written_without_a_txn() {
+        let mut tree = DataTree::new(TreeOptions::default());
+        let digest = tree.tree_digest();
+        let stat = tree.set_config(b"server.1=a", 0x100, 5, &mut NoWatches).unwrap();
+        assert_eq!((stat.mzxid, stat.version, stat.mtime), (0x100, -1, 5));
+        assert_eq!(tree.node(CONFIG_NODE).unwrap().data().as_deref(), Some(&b"server.1=a"[..]));
+        // Nodes of the server's own do not count in the digest.
+        assert_eq!(tree.tree_digest(), digest);
+        assert_eq!(tree.last_processed_zxid(), Zxid(0));
+        assert!(["/", "/zookeeper", CONFIG_NODE].into_iter().all(DataTree::is_special_path));
+        assert!(!DataTree::is_special_path("/zookeeper/quota/a"));
+    }
+}

@@ -257,3 +257,124 @@ fn read_array<const N: usize>(reader: &mut impl BufRead) -> Result<[u8; N], Tree
 fn read_i32(reader: &mut impl BufRead) -> Result<i32, TreeError> {
     Ok(i32::from_be_bytes(read_array(reader)?))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::BufReader;
+
+    use super::*;
+    use crate::jute::OutputExt;
+
+    /// `DataTree.serialize` of a new tree of 3.9.4.
+    const FRESH: &str = "\
+        000000010000000000000001000000010000000100000005776f726c6400000006616e796f6e65000000000000\
+        0000ffffffffffffffff0000000000000000000000000000000000000000000000000000000000000000000000\
+        000000000000000000000000000000000000000000000000000000000a2f7a6f6f6b656570657200000000ffff\
+        ffffffffffff000000000000000000000000000000000000000000000000000000000000000000000000000000\
+        000000000000000000000000000000000000000000000000112f7a6f6f6b65657065722f636f6e666967000000\
+        000000000000000001000000000000000000000000000000000000000000000000000000000000000000000000\
+        00000000ffffffff00000000000000000000000000000000000000102f7a6f6f6b65657065722f71756f746100\
+        000000ffffffffffffffff00000000000000000000000000000000000000000000000000000000000000000000\
+        0000000000000000000000000000000000000000000000000000000000012f";
+
+    fn fresh() -> Vec<u8> {
+        let digits = FRESH.as_bytes().chunks(2);
+        digits
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+            .collect()
+    }
+
+    fn load(mut bytes: &[u8]) -> Result<DataTree, TreeError> {
+        DataTree::load(TreeOptions::default(), &mut bytes)
+    }
+
+    /// A snapshot of these nodes, all with the ACL id `acl`.
+    fn snapshot(paths: &[&str], acl: i64) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.put_i32(1);
+        out.put_i64(5);
+        out.put_count(1);
+        Acl::new(1, "world", "anyone").encode(&mut out);
+        for path in paths {
+            out.put_str(path);
+            out.put_bytes(Some(b"data"));
+            out.put_i64(acl);
+            StatPersisted::default().encode(&mut out);
+        }
+        out.put_str("/");
+        out
+    }
+
+    #[test]
+    fn a_fresh_tree_of_java_is_read_and_written_byte_for_byte() {
+        let tree = load(&fresh()).unwrap();
+        assert_eq!(tree.tree_digest(), 1371985504);
+        assert_eq!((tree.node_count(), tree.cached_approximate_data_size()), (5, 44));
+        assert_eq!(tree.serialize().len(), fresh().len());
+        // Java's order of children is its own; ours is newest first.
+        assert_eq!(DataTree::new(TreeOptions::default()).serialize(), fresh());
+    }
+
+    #[test]
+    fn nothing_behind_the_end_mark_is_taken() {
+        let mut bytes = fresh();
+        bytes.extend(b"rest");
+        for capacity in [1, 7, 64, 100, 4096] {
+            let mut reader = BufReader::with_capacity(capacity, &bytes[..]);
+            let tree = DataTree::load(TreeOptions::default(), &mut reader).unwrap();
+            assert_eq!(tree.node_count(), 5);
+            let mut rest = String::new();
+            reader.read_to_string(&mut rest).unwrap();
+            assert_eq!(rest, "rest", "{capacity}");
+        }
+    }
+
+    #[test]
+    fn a_cut_is_an_error_wherever_it_is() {
+        let bytes = fresh();
+        for cut in 0..bytes.len() {
+            assert!(load(&bytes[..cut]).is_err(), "{cut}");
+        }
+    }
+
+    #[test]
+    fn flipped_bits_never_panic_and_claim_no_memory() {
+        let bytes = fresh();
+        for at in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut bytes = bytes.clone();
+                bytes[at] ^= 1 << bit;
+                let _ = load(&bytes); // An error or another tree.
+            }
+        }
+    }
+
+    #[test]
+    fn nodes_without_a_parent_or_a_name_are_refused() {
+        for path in ["/a/b", "foo", "//", "/a/", "//a"] {
+            assert!(
+                matches!(load(&snapshot(&["", path], 5)), Err(TreeError::NoParent { .. })),
+                "{path}"
+            );
+        }
+        assert!(load(&snapshot(&["", "/a", "/a/b", "/c", "/a/d"], 5)).is_ok());
+    }
+
+    #[test]
+    fn a_node_that_comes_twice_is_the_second() {
+        let tree = load(&snapshot(&["", "/a", "/a", ""], 5)).unwrap();
+        assert_eq!((tree.node_count(), tree.node("/").unwrap().child_count()), (3, 1));
+        assert_eq!(tree.cached_approximate_data_size(), tree.approximate_data_size());
+        assert_eq!(tree.tree_digest(), load(&snapshot(&["", "/a"], 5)).unwrap().tree_digest());
+    }
+
+    #[test]
+    fn an_undeclared_acl_admits_nobody_until_it_is_set() {
+        let mut tree = load(&snapshot(&["", "/a"], 9)).unwrap();
+        assert_eq!(*tree.node("/a").unwrap().acl(), [Acl::new(0, "world", "anyone")]);
+        // The declared one has no node.
+        assert_eq!(tree.acl_cache_size(), 0);
+        tree.set_acl("/a", &Acl::open_unsafe(), 1).unwrap();
+        assert_eq!(*tree.node("/a").unwrap().acl(), *Acl::open_unsafe());
+    }
+}

@@ -11,6 +11,8 @@ mod data_tree;
 mod digest;
 mod ephemerals;
 mod error;
+#[cfg(test)]
+mod fuzzy_tests;
 mod load;
 #[cfg(test)]
 mod measurements;

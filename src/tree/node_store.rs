@@ -302,3 +302,137 @@ impl Iterator for Subtree<'_> {
         Some(id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn node(name: &str) -> DataNode {
+        DataNode::new(name, None, &StatPersisted::default(), 0)
+    }
+
+    fn store() -> NodeHashMap {
+        NodeHashMap::new(node(""))
+    }
+
+    fn insert(store: &mut NodeHashMap, path: &str) -> NodeId {
+        let (parent, name) = path.rsplit_once('/').unwrap();
+        let parent = store.find(parent).unwrap();
+        let hash = store.hash(path);
+        store.insert(parent, node(name), hash)
+    }
+
+    fn children(store: &NodeHashMap, id: NodeId) -> Vec<&str> {
+        let mut names = Vec::new();
+        let mut at = store.node(id).first_child;
+        while let Some(child) = at.some() {
+            names.push(store.node(child).name.as_str());
+            at = store.node(child).next;
+        }
+        names
+    }
+
+    #[test]
+    fn any_text_may_be_looked_up() {
+        let mut store = store();
+        insert(&mut store, "/a");
+        let found = insert(&mut store, "/a/b");
+        for path in
+            ["foo", "//", "/a/", "//a", "/a//b", "a", "a/b", "/b", "/a/b/", " ", "\0", "/ab"]
+        {
+            assert_eq!(store.find(path), None, "{path:?}");
+        }
+        assert_eq!(store.find("/a/b"), Some(found));
+        assert_eq!(store.find(""), Some(NodeId::ROOT));
+        assert_eq!(store.find("/"), Some(NodeId::ROOT));
+        assert_eq!(store.path(found), "/a/b");
+        assert_eq!(store.path(NodeId::ROOT), "/");
+    }
+
+    #[test]
+    fn children_come_newest_first() {
+        let mut store = store();
+        for name in ["/a", "/b", "/c"] {
+            insert(&mut store, name);
+        }
+        assert_eq!(children(&store, NodeId::ROOT), ["c", "b", "a"]);
+    }
+
+    #[test]
+    fn the_root_cannot_be_removed_and_unknown_ids_do_no_harm() {
+        let mut store = store();
+        let hash = store.hash("");
+        store.remove(NodeId::ROOT, hash);
+        store.remove(NodeId(77), hash);
+        store.node_mut(NodeId(77)).version = 3;
+        assert_eq!(store.len(), 1);
+        assert!(store.node(NodeId(77)).is_freed());
+    }
+
+    #[test]
+    fn slabs_follow_each_other() {
+        let mut store = store();
+        for number in 0..3 * SLAB_SIZE {
+            insert(&mut store, &format!("/{number}"));
+        }
+        assert_eq!(store.len(), 3 * SLAB_SIZE + 1);
+        for number in 0..3 * SLAB_SIZE {
+            let path = format!("/{number}");
+            let found = store.find(&path).map(|id| store.path(id));
+            assert_eq!(found, Some(path));
+        }
+    }
+
+    /// Names that overlap, of all lengths around the inline limit of a name.
+    const NAMES: [&str; 6] =
+        ["a", "aa", "b", "ü", "a-name-of-23-bytes-----", "a-name-of-24-bytes------"];
+
+    proptest! {
+        #[test]
+        fn the_store_agrees_with_a_map(
+            steps in prop::collection::vec((any::<bool>(), prop::collection::vec(0..NAMES.len(), 1..4)), 1..300)
+        ) {
+            let mut store = store();
+            let mut model: BTreeMap<String, u64> = BTreeMap::new();
+            for (number, (create, names)) in (1..).zip(&steps) {
+                let path: String = names.iter().map(|name| format!("/{}", NAMES[*name])).collect();
+                let parent = path.rsplit_once('/').unwrap().0;
+                let below = format!("{path}/");
+                let has_parent = parent.is_empty() || model.contains_key(parent);
+                let has_children = model.keys().any(|key| key.starts_with(&below));
+                if *create && has_parent && !model.contains_key(&path) {
+                    let id = insert(&mut store, &path);
+                    store.node_mut(id).czxid = number as i64;
+                    model.insert(path, number);
+                } else if !create && !has_children && model.remove(&path).is_some() {
+                    let (id, hash) = (store.find(&path).unwrap(), store.hash(&path));
+                    store.remove(id, hash);
+                    prop_assert_eq!(store.find(&path), None);
+                }
+                prop_assert_eq!(store.len(), model.len() + 1);
+            }
+            for (path, number) in &model {
+                let id = store.find(path).unwrap();
+                prop_assert_eq!(store.node(id).czxid as u64, *number);
+                prop_assert_eq!(&store.path(id), path);
+                let below = format!("{path}/");
+                let mut expected: Vec<(u64, &str)> = model
+                    .iter()
+                    .filter_map(|(key, number)| Some((*number, key.strip_prefix(&below)?)))
+                    .filter(|(_, name)| !name.contains('/'))
+                    .collect();
+                expected.sort_by(|a, b| b.cmp(a));
+                let names: Vec<&str> = expected.into_iter().map(|(_, name)| name).collect();
+                prop_assert_eq!(store.node(id).child_count() as usize, names.len());
+                prop_assert_eq!(children(&store, id), names);
+                let subtree = model.keys().filter(|key| key.starts_with(&below)).count();
+                prop_assert_eq!(store.subtree(id).count(), subtree + 1);
+            }
+            prop_assert_eq!(store.subtree(NodeId::ROOT).count(), model.len() + 1);
+        }
+    }
+}

@@ -6,6 +6,8 @@
 //! is fuzzy: a transaction may meet a tree that holds its effect already.
 
 mod nodes;
+#[cfg(test)]
+mod tests;
 
 use super::{DataTree, WatchSink};
 use crate::proto::txn::{CreateTxn, TxnLogEntry};

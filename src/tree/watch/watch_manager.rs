@@ -372,3 +372,125 @@ impl WatchManager {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MODES: [WatcherMode; 3] =
+        [WatcherMode::Standard, WatcherMode::Persistent, WatcherMode::PersistentRecursive];
+    const PATHS: [&str; 7] = ["/", "/a", "/a/b", "/a/b/c", "/ab", "/b", "/no/such"];
+
+    /// The rules, without a thought for speed.
+    #[derive(Default)]
+    struct Model(BTreeMap<(&'static str, WatcherId), BTreeSet<usize>>);
+
+    impl Model {
+        fn remove(&mut self, path: &'static str, watcher: WatcherId, mode: Option<usize>) -> bool {
+            let Some(modes) = self.0.get_mut(&(path, watcher)) else { return false };
+            match mode {
+                Some(mode) => {
+                    let removed = modes.remove(&mode);
+                    self.0.retain(|_, modes| !modes.is_empty());
+                    removed
+                }
+                None => self.0.remove(&(path, watcher)).is_some(),
+            }
+        }
+
+        fn trigger(&mut self, path: &'static str) -> Vec<WatcherId> {
+            let is_below = |top: &str| {
+                path.strip_prefix(top.trim_end_matches('/'))
+                    .is_some_and(|rest| rest.starts_with('/'))
+            };
+            let mut fired = BTreeSet::new();
+            for ((at, watcher), modes) in &mut self.0 {
+                if *at == path {
+                    fired.insert(*watcher);
+                    modes.remove(&0);
+                } else if is_below(at) && modes.contains(&2) {
+                    fired.insert(*watcher);
+                }
+            }
+            self.0.retain(|_, modes| !modes.is_empty());
+            fired.into_iter().collect()
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(100))]
+        #[test]
+        fn the_table_agrees_with_a_model(
+            steps in prop::collection::vec((0..12u8, 0..PATHS.len(), 0..4u32, 0..3usize), 1..150)
+        ) {
+            let (mut manager, mut model, mut fired) = (WatchManager::default(), Model::default(), vec![]);
+            for (what, path, watcher, mode) in steps {
+                let path = PATHS[path];
+                match what {
+                    0..6 => {
+                        let added = model.0.entry((path, watcher)).or_default().insert(mode);
+                        prop_assert_eq!(manager.add_watch(path, watcher, MODES[mode]), added);
+                    }
+                    6..9 => {
+                        manager.trigger_watch(path, &mut fired);
+                        prop_assert_eq!(&fired, &model.trigger(path));
+                    }
+                    9 => {
+                        let removed = model.remove(path, watcher, Some(mode));
+                        prop_assert_eq!(manager.remove_watch(path, watcher, Some(MODES[mode])), removed);
+                    }
+                    10 => {
+                        let removed = model.remove(path, watcher, None);
+                        prop_assert_eq!(manager.remove_watch(path, watcher, None), removed);
+                    }
+                    _ => {
+                        manager.remove_watcher(watcher);
+                        model.0.retain(|(_, at), _| *at != watcher);
+                    }
+                }
+                prop_assert_eq!(manager.size(), model.0.len());
+                let recursive = model.0.values().filter(|modes| modes.contains(&2)).count();
+                prop_assert_eq!(manager.recursive_watch_qty(), recursive);
+                let paths: BTreeSet<&str> = model.0.keys().map(|(path, _)| *path).collect();
+                prop_assert_eq!(manager.watches_summary().num_paths, paths.len());
+                for path in PATHS {
+                    for watcher in 0..4 {
+                        let modes = model.0.get(&(path, watcher));
+                        prop_assert_eq!(manager.contains_watcher(path, watcher, None), modes.is_some());
+                        for (number, mode) in MODES.into_iter().enumerate() {
+                            let expected = modes.is_some_and(|modes| modes.contains(&number));
+                            prop_assert_eq!(manager.contains_watcher(path, watcher, Some(mode)), expected);
+                        }
+                    }
+                }
+                let mut by_path = BTreeSet::new();
+                manager.for_each_path(&mut |path, watchers| {
+                    by_path.extend(watchers.iter().map(|watcher| (path.to_owned(), *watcher)));
+                });
+                let mut by_watcher = BTreeSet::new();
+                manager.for_each_watcher(&mut |watcher, paths| {
+                    by_watcher.extend(paths.iter().map(|path| ((*path).to_owned(), watcher)));
+                });
+                let expected: BTreeSet<_> = model.0.keys().map(|(path, watcher)| ((*path).to_owned(), *watcher)).collect();
+                prop_assert_eq!(&by_path, &expected);
+                prop_assert_eq!(&by_watcher, &expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_connection_whose_watches_fired_is_still_counted() {
+        let mut manager = WatchManager::default();
+        manager.add_watch("/a", 1, WatcherMode::Standard);
+        manager.trigger_watch("/a", &mut Vec::new());
+        let summary = manager.watches_summary();
+        assert_eq!(summary.to_string(), "1 connections watching 0 paths\nTotal watches:0");
+        manager.add_watch("/a", 1, WatcherMode::Standard);
+        manager.remove_watch("/a", 1, None);
+        assert_eq!(manager.watches_summary().num_connections, 0);
+    }
+}
