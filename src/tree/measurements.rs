@@ -1,7 +1,8 @@
 //! Sizes and times of a large tree; not assertions. Run with
-//! `cargo test --release --lib tree::measurements -- --ignored --nocapture`.
+//! `cargo test --release --lib tree::measurements -- --ignored --nocapture --test-threads 1`, or one
+//! by one for exact figures of memory.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::jute::Buffer;
@@ -33,21 +34,20 @@ fn create(path: String) -> Txn {
 
 /// Runs `act` for each number; prints mean and worst.
 fn timed(what: &str, count: usize, mut act: impl FnMut(usize)) {
-    let start = Instant::now();
-    let mut worst = std::time::Duration::ZERO;
+    let (mut total, mut worst) = (Duration::ZERO, Duration::ZERO);
     for number in 0..count {
         let one = Instant::now();
         act(number);
-        worst = worst.max(one.elapsed());
+        let time = one.elapsed();
+        total += time;
+        worst = worst.max(time);
     }
-    let mean = start.elapsed().as_nanos() / count as u128;
+    let mean = total.as_nanos() / count as u128;
     println!("{what}: {mean} ns each (with the clock's ~40), worst {worst:?}");
 }
 
-#[test]
-#[ignore = "a measurement"]
-fn large_tree() {
-    let before = resident_bytes();
+/// A tree of a million nodes with 100 bytes each.
+fn large_tree() -> DataTree {
     let mut tree = DataTree::new(TreeOptions::default());
     let mut zxid = 0;
     let mut apply = |tree: &mut DataTree, txn: &Txn| {
@@ -56,35 +56,52 @@ fn large_tree() {
     };
     apply(&mut tree, &create("/bench".into()));
     (0..1000).for_each(|dir| apply(&mut tree, &create(format!("/bench/dir-{dir:03}"))));
-    let txns: Vec<Txn> = (0..NODES).map(|number| create(path(number))).collect();
-    timed("create", NODES, |number| apply(&mut tree, &txns[number]));
-    drop(txns);
-    println!("resident: {} bytes a node", (resident_bytes() - before) / NODES);
+    (0..NODES).for_each(|number| apply(&mut tree, &create(path(number))));
+    tree
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn applying_and_looking_up() {
+    let before = resident_bytes();
+    let mut tree = large_tree();
+    println!("created: {} bytes resident a node", (resident_bytes() - before) / NODES);
+    let mut zxid = 2 * NODES;
+    let mut apply = |tree: &mut DataTree, txn: &Txn| {
+        zxid += 1;
+        tree.process_txn(&header(zxid), txn, &mut NoWatches);
+    };
+    let more: Vec<Txn> = (NODES..NODES + 200_000).map(|number| create(path(number))).collect();
+    timed("create", more.len(), |number| apply(&mut tree, &more[number]));
 
     let paths: Vec<String> = (0..NODES).map(|number| path(number * 7919 % NODES)).collect();
-    let start = Instant::now();
-    let mut found = 0;
-    for path in &paths {
-        found += usize::from(tree.node(path).is_some());
-    }
-    println!("cold lookup: {} ns", start.elapsed().as_nanos() as usize / found);
-    let start = Instant::now();
-    for number in 0..NODES {
-        std::hint::black_box(tree.node(&paths[number % 1000]).is_some());
-    }
-    println!("hot lookup: {} ns", start.elapsed().as_nanos() as usize / NODES);
-
-    let sets: Vec<Txn> = (0..1000)
+    let look_up = |what: &str, range: usize| {
+        let start = Instant::now();
+        let found = (0..NODES).filter(|number| tree.node(&paths[number % range]).is_some()).count();
+        println!("{what} lookup: {} ns", start.elapsed().as_nanos() as usize / found);
+    };
+    look_up("cold", NODES);
+    look_up("hot", 1000);
+    let sets: Vec<Txn> = (0..NODES / 10)
         .map(|number| {
             let data: Buffer = Some(vec![8; 100].into());
             Txn::SetData(SetDataTxn { path: paths[number].clone(), data, version: 1 })
         })
         .collect();
     timed("set_data, hot", NODES, |number| apply(&mut tree, &sets[number % 1000]));
+    timed("set_data, cold", sets.len(), |number| apply(&mut tree, &sets[number]));
+    let deletes: Vec<Txn> =
+        (0..200_000).map(|number| Txn::Delete(DeleteTxn { path: paths[number].clone() })).collect();
+    timed("delete", deletes.len(), |number| apply(&mut tree, &deletes[number]));
+}
 
+#[test]
+#[ignore = "a measurement"]
+fn writing_and_loading() {
+    let tree = large_tree();
     let mut bytes = Vec::with_capacity(256 << 20);
     let mut walk = tree.begin_walk();
-    let (mut worst, start) = (std::time::Duration::ZERO, Instant::now());
+    let (mut worst, start) = (Duration::ZERO, Instant::now());
     loop {
         let one = Instant::now();
         let done = tree.walk_chunk(&mut walk, &mut bytes, 4096).unwrap();
@@ -94,24 +111,20 @@ fn large_tree() {
         }
     }
     println!("walk: {:?}, worst piece {worst:?}, {} bytes", start.elapsed(), bytes.len());
-    drop(walk);
-    for (number, path) in paths.iter().enumerate() {
-        tree.add_data_watch(path, (number % 1000) as u32);
-    }
-    drop(tree);
     let before = resident_bytes();
     let start = Instant::now();
     let mut reader = std::io::BufReader::with_capacity(64 << 10, &bytes[..]);
-    let mut tree = DataTree::load(TreeOptions::default(), &mut reader).unwrap();
+    let loaded = DataTree::load(TreeOptions::default(), &mut reader).unwrap();
     println!("load: {:?}", start.elapsed());
-    println!("resident: {} more bytes a node", resident_bytes().saturating_sub(before) / NODES);
+    println!("loaded: {} bytes resident a node", (resident_bytes() - before) / NODES);
+    assert_eq!(loaded.tree_digest(), tree.tree_digest());
+}
 
+#[test]
+#[ignore = "a measurement"]
+fn watching() {
+    let tree = DataTree::new(TreeOptions::default());
     let before = resident_bytes();
-    timed("watch", NODES, |number| {
-        tree.add_data_watch(&paths[number], (number % 1000) as u32);
-    });
+    timed("watch", NODES, |number| tree.add_data_watch(&path(number), (number % 1000) as u32));
     println!("resident: {} bytes a watch", (resident_bytes() - before) / NODES);
-    let deletes: Vec<Txn> =
-        (0..NODES).map(|number| Txn::Delete(DeleteTxn { path: path(number) })).collect();
-    timed("delete", NODES, |number| apply(&mut tree, &deletes[number]));
 }

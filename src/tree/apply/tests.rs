@@ -367,7 +367,7 @@ fn a_node_that_is_deleted_in_a_replay_takes_its_children_along() {
 fn digests_are_compared_and_every_128th_is_kept() {
     let mut tree = tree();
     let txn = create("/a");
-    let entry = |tree: &DataTree, zxid, digest: u64| {
+    let entry = |zxid, digest: u64| {
         let tree_digest = digest as i64;
         TxnLogEntry::new(
             header(zxid, &txn),
@@ -377,10 +377,10 @@ fn digests_are_compared_and_every_128th_is_kept() {
     };
     let mut expected = self::tree();
     apply(&mut expected, 127, &txn);
-    let right = entry(&tree, 127, expected.tree_digest());
+    let right = entry(127, expected.tree_digest());
     tree.process_entry(&right, &mut NoWatches);
     assert_eq!((tree.digest_mismatches(), tree.digest_log().count()), (0, 0));
-    tree.process_entry(&entry(&tree, 128, 1), &mut NoWatches);
+    tree.process_entry(&entry(128, 1), &mut NoWatches);
     assert_eq!(tree.digest_mismatches(), 1);
     let kept: Vec<i64> = tree.digest_log().map(|digest| digest.zxid.0).collect();
     assert_eq!(kept, [128]);
