@@ -107,7 +107,7 @@ ensure_kazoo() { # TARGET_DIR
 # The C client's command line, which is tested when it is there: not being able to install it is no
 # failure.
 ensure_c_client() {
-  if [ -x /usr/bin/cli_mt ] || [ -x /usr/lib/zookeeper/cli_mt ]; then
+  if [ -x /usr/bin/cli_mt ] || [ -x /usr/lib/zookeeper/bin/cli_mt ]; then
     return 0
   fi
   [ -n "${ZABKEEPER_NO_INSTALL:-}" ] || apt_install zookeeper-bin ||

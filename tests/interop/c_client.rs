@@ -8,7 +8,7 @@ use crate::{SHARED, run};
 
 #[test]
 fn cli_mt_reads_and_writes() {
-    let Some(cli) = ["/usr/bin/cli_mt", "/usr/lib/zookeeper/cli_mt"]
+    let Some(cli) = ["/usr/bin/cli_mt", "/usr/lib/zookeeper/bin/cli_mt"]
         .into_iter()
         .find(|path| std::path::Path::new(path).exists())
     else {
