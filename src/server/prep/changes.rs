@@ -17,7 +17,7 @@ use hashbrown::HashTable;
 
 use crate::jute::Buffer;
 use crate::proto::{Acl, SessionId, StatPersisted, Zxid};
-use crate::tree::DataTree;
+use crate::tree::{DataTree, NodeRef};
 
 /// A node as it will be. Cloning shares data and ACL.
 #[derive(Debug, Clone)]
@@ -32,6 +32,19 @@ pub struct PendingNode {
     pub data: Buffer,
     /// The digest of path, data and statistics; 0 when digests are off.
     pub digest: u64,
+}
+
+impl PendingNode {
+    /// A node of the tree, but with `data`.
+    pub(super) fn of(node: &NodeRef<'_>, data: &Buffer) -> PendingNode {
+        PendingNode {
+            stat: node.stat_persisted(),
+            child_count: i32::try_from(node.child_count()).unwrap_or(i32::MAX),
+            acl: node.acl(),
+            data: data.clone(),
+            digest: node.digest(),
+        }
+    }
 }
 
 /// The last outstanding change of one path.
@@ -233,5 +246,78 @@ impl OutstandingChanges {
             // Only the last change of a path counts.
             (record.zxid == change.zxid).then_some((&*change.path, owner == Some(session.0)))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::TreeOptions;
+
+    fn node(version: i32, digest: u64) -> Option<PendingNode> {
+        let stat = StatPersisted { version, ..StatPersisted::default() };
+        Some(PendingNode { stat, child_count: 0, acl: Arc::new([]), data: None, digest })
+    }
+
+    fn version(changes: &OutstandingChanges, path: &str) -> Option<i32> {
+        match changes.get(path) {
+            Pending::Unchanged => None,
+            Pending::Deleted => Some(-1),
+            Pending::Node(node) => Some(node.stat.version),
+        }
+    }
+
+    #[test]
+    fn a_record_goes_with_the_last_transaction_of_its_path() {
+        let tree = DataTree::new(TreeOptions::default());
+        let mut changes = OutstandingChanges::new();
+        changes.add(&tree, Zxid(1), "/a", node(1, 10), 0);
+        changes.add(&tree, Zxid(2), "/b", node(1, 20), 0);
+        changes.add(&tree, Zxid(3), "/a", node(2, 11), 10);
+        assert_eq!(changes.current_tree_digest(&tree), tree.tree_digest().wrapping_add(31));
+        assert_eq!(changes.remove_applied(Zxid(0)), 0);
+        assert_eq!(changes.remove_applied(Zxid(2)), 2);
+        assert_eq!((version(&changes, "/a"), version(&changes, "/b")), (Some(2), None));
+        changes.add(&tree, Zxid(4), "/a", None, 11);
+        assert_eq!(version(&changes, "/a"), Some(-1));
+        assert_eq!(changes.remove_applied(Zxid(9)), 2);
+        assert!(changes.is_empty());
+        assert_eq!(version(&changes, "/a"), None);
+        assert_eq!(changes.current_tree_digest(&tree), tree.tree_digest());
+    }
+
+    #[test]
+    fn a_rollback_restores_every_record() {
+        let tree = DataTree::new(TreeOptions::default());
+        let mut changes = OutstandingChanges::new();
+        changes.add(&tree, Zxid(1), "/a", node(1, 10), 0);
+        changes.add(&tree, Zxid(2), "/gone", None, 7);
+        let digest = changes.current_tree_digest(&tree);
+        changes.begin();
+        for version in 2..5 {
+            changes.add(&tree, Zxid(3), "/a", node(version, 0), 10);
+            changes.add(&tree, Zxid(3), "/new", node(version, 5), 0);
+            changes.add(&tree, Zxid(3), "/gone", node(version, 5), 0);
+        }
+        changes.rollback();
+        assert_eq!(version(&changes, "/a"), Some(1));
+        assert_eq!(version(&changes, "/new"), None);
+        assert_eq!(version(&changes, "/gone"), Some(-1));
+        assert_eq!((changes.len(), changes.current_tree_digest(&tree)), (2, digest));
+        changes.begin();
+        changes.add(&tree, Zxid(3), "/a", node(9, 0), 10);
+        changes.commit();
+        changes.rollback();
+        assert_eq!(version(&changes, "/a"), Some(9));
+    }
+
+    #[test]
+    fn the_root_has_one_record() {
+        let tree = DataTree::new(TreeOptions::default());
+        let mut changes = OutstandingChanges::new();
+        changes.add(&tree, Zxid(1), "/", node(1, 0), 0);
+        assert_eq!(version(&changes, ""), Some(1));
+        changes.add(&tree, Zxid(2), "", node(2, 0), 0);
+        assert_eq!(version(&changes, "/"), Some(2));
     }
 }

@@ -31,6 +31,7 @@ use std::sync::Arc;
 pub use changes::{OutstandingChanges, Pending, PendingNode};
 
 use crate::auth::AclPolicy;
+use crate::jute::Buffer;
 use crate::metrics::ServerMetrics;
 use crate::proto::txn::{ErrorTxn, Txn, TxnDigest, TxnHeader};
 use crate::proto::{Acl, Code, EphemeralType, Id, OpCode, SessionId, Zxid};
@@ -265,13 +266,23 @@ impl Preparation<'_, '_, '_> {
             Pending::Deleted => Err(Code::NoNode),
             Pending::Unchanged => {
                 let node = self.context.tree.node(path).ok_or(Code::NoNode)?;
-                Ok(PendingNode {
-                    stat: node.stat_persisted(),
-                    child_count: i32::try_from(node.child_count()).unwrap_or(i32::MAX),
-                    acl: node.acl(),
-                    data: node.data().clone(),
-                    digest: node.digest(),
-                })
+                Ok(PendingNode::of(&node, node.data()))
+            }
+        }
+    }
+
+    /// The node as the request will meet it, but with `data`, and how many bytes it has without.
+    /// The old data are not touched, which spares a cache miss.
+    fn record_to_overwrite(&self, path: &str, data: &Buffer) -> Result<(PendingNode, usize), Code> {
+        match self.context.changes.get(path) {
+            Pending::Node(node) => {
+                let old_len = node.data.as_ref().map_or(0, |data| data.len());
+                Ok((PendingNode { data: data.clone(), ..node.clone() }, old_len))
+            }
+            Pending::Deleted => Err(Code::NoNode),
+            Pending::Unchanged => {
+                let node = self.context.tree.node(path).ok_or(Code::NoNode)?;
+                Ok((PendingNode::of(&node, data), node.data_len()))
             }
         }
     }

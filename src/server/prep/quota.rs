@@ -10,12 +10,12 @@ use crate::proto::Code;
 use crate::tree::quotas::{self, StatsTrack};
 
 impl Preparation<'_, '_, '_> {
-    /// Judges a node that gets `data`: a new one when `last_data` is `None`. A soft limit only
-    /// warns, a hard one is `QuotaExceeded`.
+    /// Judges a node that gets `data` instead of `old_len` bytes; a new one when that is `None`. A
+    /// soft limit only warns, a hard one is `QuotaExceeded`.
     pub(super) fn check_quota(
         &mut self,
         path: &str,
-        last_data: Option<&Buffer>,
+        old_len: Option<usize>,
         data: &Buffer,
     ) -> Result<(), Code> {
         if !self.context.state.options.enforce_quota {
@@ -23,9 +23,9 @@ impl Preparation<'_, '_, '_> {
         }
         let tree = self.context.tree;
         let Some(prefix) = tree.quota_path(path) else { return Ok(()) };
-        let bytes = |data: &Buffer| data.as_ref().map_or(0, |data| data.len() as i64);
-        let bytes_diff = bytes(data) - last_data.map_or(0, bytes);
-        let count_diff = i64::from(last_data.is_none());
+        let new_len = data.as_ref().map_or(0, |data| data.len());
+        let bytes_diff = new_len as i64 - old_len.unwrap_or(0) as i64;
+        let count_diff = i64::from(old_len.is_none());
 
         let limits = self.stats_track(&quotas::limit_path(prefix))?;
         let Some(limits) = limits else { return Ok(()) };

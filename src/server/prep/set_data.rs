@@ -10,14 +10,13 @@ impl Preparation<'_, '_, '_> {
         self.check_session()?;
         let path = request.path.as_str();
         validate_path(path)?;
-        let mut node = self.record_for_path(path)?;
+        let (mut node, old_len) = self.record_to_overwrite(path, &request.data)?;
         self.check_acl(&node.acl, perms::WRITE, path, None)?;
-        self.check_quota(path, Some(&node.data), &request.data)?;
+        self.check_quota(path, Some(old_len), &request.data)?;
         let version = check_and_inc_version(node.stat.version, request.version)?;
         node.stat.version = version;
         node.stat.mtime = self.header.time;
         node.stat.mzxid = self.header.zxid.0;
-        node.data = request.data.clone();
         self.change_node(path, node);
         let data = request.data.clone();
         Ok(Txn::SetData(SetDataTxn { path: path.to_owned(), data, version }))

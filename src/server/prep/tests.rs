@@ -2,6 +2,7 @@
 //! Each story runs twice: with every transaction applied at once, and with all of them outstanding
 //! until the end, which must give the same answers.
 
+mod measurements;
 mod transcript;
 
 use std::cell::RefCell;
