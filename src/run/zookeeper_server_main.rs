@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, unbounded};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -58,7 +59,20 @@ pub fn run(args: impl IntoIterator<Item = String>) -> ExitCode {
     for (key, value) in environment() {
         log::info!("Server environment:{key}={value}");
     }
+    raise_open_files_limit();
     serve(Arc::new(configuration.server))
+}
+
+/// Allows as many open files as the system lets us: a client is one, and the default of 1,024 is
+/// for programs that use `select`. The Java machine does the same (`MaxFDLimit`).
+fn raise_open_files_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if limit.current != limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, raised)
+    {
+        log::warn!("The limit of open files stays at {:?}: {error}", limit.current);
+    }
 }
 
 /// Why the server stops.

@@ -45,6 +45,7 @@ impl RequestProcessor for FinalRequestProcessor {
         let server = &*self.server;
         let mut touched: Vec<Arc<ServerCnxn>> = Vec::new();
         let mut scratch = Vec::new();
+        let mut closing: Vec<Arc<ServerCnxn>> = Vec::new();
         let mut requests = requests.drain(..).peekable();
         while requests.peek().is_some() {
             let mut last_zxid = None;
@@ -57,6 +58,9 @@ impl RequestProcessor for FinalRequestProcessor {
                 }
                 if let Some(cnxn) = &request.cnxn {
                     sink.touch(cnxn);
+                    if matches!(request.body, RequestBody::CloseSession) {
+                        closing.push(Arc::clone(cnxn));
+                    }
                 }
                 server.request_finished(&request);
             }
@@ -66,6 +70,11 @@ impl RequestProcessor for FinalRequestProcessor {
                 let removed = server.outstanding_changes().lock().remove_applied(zxid);
                 server.metrics().outstanding_changes_removed.add(removed as i64);
             }
+        }
+        // Before the client can see its reply: it may open the next connection at once, and that
+        // one must not be refused for the one that is about to end.
+        for cnxn in closing {
+            server.remove_cnxn(&cnxn);
         }
         flush_all(server, touched);
     }

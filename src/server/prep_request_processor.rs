@@ -4,7 +4,7 @@
 //! it under the outstanding changes' lock and the tree's read guard, encodes each transaction
 //! once, and hands the batch on. It parses nothing: connection threads have done that.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use parking_lot::Mutex;
@@ -37,7 +37,7 @@ impl PrepRequestProcessor {
         next: Arc<dyn RequestProcessor>,
     ) -> std::io::Result<PrepRequestProcessor> {
         let (queue, requests) = unbounded();
-        let (worker, worker_next) = (Arc::downgrade(server), Arc::clone(&next));
+        let (worker, worker_next) = (Arc::clone(server), Arc::clone(&next));
         let name = format!("ProcessThread(sid:0 cport:{}):", server.client_port());
         let thread = thread::spawn_critical(name, thread::STACK_BYTES, listener, move || {
             log::info!("PrepRequestProcessor (sid:0) started, reconfigEnabled=false");
@@ -77,18 +77,17 @@ impl RequestProcessor for PrepRequestProcessor {
 }
 
 fn run(
-    server: &Weak<ZooKeeperServer>,
+    server: &ZooKeeperServer,
     requests: &Receiver<Request>,
     mut state: PrepState,
     next: &dyn RequestProcessor,
 ) {
     let mut batch: Vec<Request> = Vec::with_capacity(BATCH_MAX);
     while let Ok(request) = requests.recv() {
-        let Some(server) = server.upgrade() else { return };
         server.metrics().prep_processor_queue_size.add(requests.len() as i64 + 1);
         batch.push(request);
         batch.extend(requests.try_iter().take(BATCH_MAX - 1));
-        prepare_batch(&server, &mut state, &mut batch);
+        prepare_batch(server, &mut state, &mut batch);
         next.process_requests(&mut batch);
     }
 }

@@ -154,9 +154,7 @@ pub fn process_auth(
             packet.scheme,
             cnxn.remote()
         );
-        for id in ids {
-            cnxn.add_auth_info(id);
-        }
+        cnxn.set_auth_info(ids);
         send_header(server, cnxn, xid, Code::Ok, |_| {});
         return Ok(());
     }

@@ -155,15 +155,9 @@ impl ServerCnxn {
         self.auth_info.load_full()
     }
 
-    /// Adds an id that was authenticated (`addAuthInfo`); a set, so doubles are dropped.
-    pub fn add_auth_info(&self, id: Id) {
-        self.auth_info.rcu(|ids| {
-            let mut ids = Vec::clone(ids);
-            if !ids.contains(&id) {
-                ids.push(id.clone());
-            }
-            ids
-        });
+    /// Replaces the ids, after a successful authentication. Only the connection's thread does.
+    pub fn set_auth_info(&self, ids: Vec<Id>) {
+        self.auth_info.store(Arc::new(ids));
     }
 
     /// Counts a packet of the client.
