@@ -377,12 +377,23 @@ measure_million() {
     wait_for_snapshot "$dir" || say "  no snapshot after the start: start-snapshot reads the log"
     stop_server
 
+    # A Java server with room takes it: its memory is measured with the heap of the other rows.
+    if wants rss-million; then
+        start_server "$kind" "$dir" 1g snapCount=100000000
+        first_read "$dir"
+        sleep 5
+        record rss-million 'resident memory' MiB less "$kind" "$(rss_mib)"
+        stop_server
+    fi
+    if ! wants start-snapshot snapshot-stall; then
+        rm -rf "$dir"
+        return 0
+    fi
+
     # Java snapshots after snapCount/2 to snapCount transactions.
     start_server "$kind" "$dir" 2g snapCount=20000
     first_read "$dir"
     wants start-snapshot && record start-snapshot 'start to first read' ms less "$kind" "$took"
-    sleep 5
-    wants rss-million && record rss-million 'resident memory' MiB less "$kind" "$(rss_mib)"
     if wants snapshot-stall; then
         bench set --rate "$stall_rate" --window 0 --duration "$stall_seconds" --warmup 1
         record snapshot-stall 'longest latency' ms less "$kind" \
