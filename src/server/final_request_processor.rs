@@ -131,7 +131,12 @@ fn process(
     } else if let (RequestBody::CreateSession { .. }, Some(session)) =
         (&request.body, &request.session)
     {
-        count_latency(server, request.created_ms, time::elapsed_ms(), true);
+        let now_ms = time::elapsed_ms();
+        count_latency(server, request.created_ms, now_ms, true);
+        // The reply is no ordinary one, but `cons` shows it as the first operation.
+        let zxid = tree.last_processed_zxid().0;
+        let op = last_op(&request.body);
+        cnxn.outbox().lock().stats.responded(request.cxid, zxid, op, request.created_ms, now_ms);
         connect::send_connect_response(server, cnxn, Some(session));
     } else if let Some(result) = &result {
         answer_write(server, tree, request, cnxn, result, scratch);

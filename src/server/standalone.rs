@@ -154,7 +154,7 @@ fn prep_options(config: &ServerConfig) -> PrepOptions {
     PrepOptions {
         enforce_quota: config.enforce_quota,
         close_session_txn_enabled: config.close_session_txn_enabled,
-        reconfig_enabled: false,
+        reconfig_enabled: config.reconfig_enabled,
         max_buffer: config.jute_maxbuffer,
     }
 }

@@ -172,9 +172,6 @@ story!(null_strings_and_lists on PLAIN, |s| {
     null_acl.extend(null);
     null_acl.put_i32(0);
     after_hello(s, "create without ACL", &framed(&request_frame(5, 1, &null_acl)));
-    let mut watches = 0i64.to_bytes();
-    watches.extend([0xff; 12]);
-    after_hello(s, "setWatches of nulls", &framed(&request_frame(-8, 101, &watches)));
 });
 
 #[test]

@@ -203,7 +203,6 @@ story!(reads_of_other_sessions_do_not_wait_for_a_pipeline on PLAIN, |s| {
 story!(b19_close_takes_ephemerals_that_are_still_on_their_way on PLAIN, |s| {
     let mut a = s.client("a");
     let mut b = s.client("b");
-    b.add_watch("/t", 1);
     let create_e = |path: &str| create(path, "", Acl::open_unsafe(), 1).to_bytes();
     let mut bytes = Vec::new();
     bytes.put_bytes(Some(&request_frame(1, 1, &create_e("/t/e1"))));
@@ -316,7 +315,6 @@ story!(expiry_removes_ephemerals_and_fires_watches on QUICK, |s| {
     let mut a = s.client_for("a", 600);
     let mut b = s.client_for("b", 4000);
     a.create("/t/e1", "", 1);
-    a.create("/t/e2", "", 1);
     b.exists("/t/e1", true);
     b.children("/t", true);
     a.cut();

@@ -301,10 +301,12 @@ fn answer_word(
     }
     let answer = four_letter_commands::execute(server, cnxn, word, mask);
     let mut socket = cnxn.socket();
-    let result = socket
+    let written = socket
         .set_write_timeout(Some(LAST_WORDS))
-        .and_then(|()| socket.write_all(answer.as_bytes()))
-        .and_then(|()| socket.shutdown(Shutdown::Write));
+        .and_then(|()| socket.write_all(answer.as_bytes()));
+    // Before the client sees the end: who asks again must not find this connection counted.
+    server.remove_cnxn(cnxn);
+    let result = written.and_then(|()| socket.shutdown(Shutdown::Write));
     if result.is_ok() {
         // A newline behind the word, left unread, would turn our close into a reset and could cost
         // the client the answer.

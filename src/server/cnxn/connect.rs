@@ -7,7 +7,7 @@ use super::cnxn_thread::{self, Disconnect};
 use super::server_cnxn::ServerCnxn;
 use crate::auth::{AuthContext, AuthServer};
 use crate::common::time;
-use crate::jute::{Buffer, Input, Jute};
+use crate::jute::{Buffer, Input, Jute, JuteError};
 use crate::proto::messages::{
     AuthPacket, ConnectRequest, ConnectResponse, GetSaslRequest, ReplyHeader, SetSaslResponse,
 };
@@ -178,7 +178,10 @@ pub fn process_sasl(
     xid: i32,
     input: &mut Input<'_>,
 ) -> Result<(), Disconnect> {
-    GetSaslRequest::decode(input)?;
+    if GetSaslRequest::decode(input)?.token.is_none() {
+        // Compat: a null token is a NullPointerException in `processSasl`, which ends the connection.
+        return Err(JuteError::Null("token").into());
+    }
     log::error!("cnxn.saslServer is null: cnxn object did not initialize its saslServer properly.");
     send_header(server, cnxn, xid, Code::Ok, |out| SetSaslResponse { token: None }.encode(out));
     Ok(())
