@@ -21,6 +21,10 @@ use crate::common::time;
 /// Address space of a stack when nothing asks for more: what is not used costs no memory.
 pub const STACK_BYTES: usize = 256 * 1024;
 
+/// Stack of threads that compress or expand snapshots: the compressor's state, some 300 KiB, is on
+/// the stack before it is in its box. Untouched pages cost nothing.
+pub const COMPRESSING_STACK_BYTES: usize = 2 * 1024 * 1024;
+
 /// Is told that a critical thread has died; the server then stops. Java: `ZooKeeperServerListener`.
 pub trait ServerListener: Send + Sync {
     /// Called on the dying thread; must neither block nor join.

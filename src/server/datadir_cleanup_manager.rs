@@ -57,7 +57,7 @@ impl DatadirCleanupManager {
         };
         let (stop, stopped) = bounded::<()>(0);
         let purge = Arc::clone(&self.purge);
-        let thread = thread::spawn("PurgeTask", thread::STACK_BYTES, move || {
+        let thread = thread::spawn("PurgeTask", thread::COMPRESSING_STACK_BYTES, move || {
             let mut next = std::time::Instant::now();
             loop {
                 run(&*purge);

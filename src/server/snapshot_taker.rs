@@ -33,7 +33,7 @@ impl SnapshotTaker {
         let (snap, server) = (Arc::clone(&self.snap), Arc::clone(server));
         let started = thread::spawn_critical(
             "Snapshot Thread",
-            thread::STACK_BYTES,
+            thread::COMPRESSING_STACK_BYTES,
             &self.listener,
             move || {
                 take_snapshot(&server, &snap).map_err(|error| {

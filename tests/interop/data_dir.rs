@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use zabkeeper::jute::Jute;
 use zabkeeper::proto::messages::{
-    CreateRequest, CreateTtlRequest, DeleteRequest, GetEphemeralsRequest, SetAclRequest,
-    SetDataRequest,
+    CreateRequest, CreateTtlRequest, DeleteRequest, ExistsRequest, GetEphemeralsRequest,
+    SetAclRequest, SetDataRequest,
 };
 use zabkeeper::proto::multi::MultiOperationRecord;
 use zabkeeper::proto::{Acl, OpCode, perms};
@@ -328,9 +328,12 @@ fn forgotten_sessions_expire_on_the_next_server() {
             put(&mut lost, &format!("/lost-{n}"), None, Acl::open_unsafe(), 1);
             journey.end(End::Kill);
             journey.go_on_with(target);
+            let mut session = Session::open(journey.server(), 20_000);
+            let request = ExistsRequest { path: format!("/lost-{n}"), watch: false };
             let gone = wait_until(Duration::from_secs(15), || {
-                (!journey.dump().contains_key(&format!("/lost-{n}"))).then_some(())
+                (session.call(OpCode::Exists, &request).header.err == -101).then_some(())
             });
+            session.close();
             assert!(gone.is_some(), "{route:?}: {target} keeps the ephemeral");
             let request = old_session(lost.id, &lost.passwd, 1000);
             assert!(Session::connect(journey.server(), &request).is_none());

@@ -146,7 +146,7 @@ story!(b16_hash_lists_a_digest_every_128_zxids on PLAIN, |s| {
         assert_eq!(a.wire.packet().header.err, 0);
     }
     let hash = s.server.word("hash");
-    let zxids: Vec<i64> = hash
+    let mut zxids: Vec<i64> = hash
         .lines()
         .map(|line| {
             let (zxid, digest) = line.split_once(": ").unwrap_or_else(|| panic!("{line:?}"));
@@ -154,6 +154,8 @@ story!(b16_hash_lists_a_digest_every_128_zxids on PLAIN, |s| {
             i64::from_str_radix(zxid, 16).unwrap()
         })
         .collect();
+    // Behaviour 18: an undecodable write of an earlier story uses a zxid twice in Java.
+    zxids.dedup();
     assert!(zxids.len() >= 2, "{hash}");
     assert!(zxids.iter().all(|zxid| zxid % 128 == 0), "{hash}");
     assert!(zxids.windows(2).all(|pair| pair[1] - pair[0] == 128), "{hash}");

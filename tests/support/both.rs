@@ -4,6 +4,7 @@
 
 use std::fmt::Write;
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
@@ -96,8 +97,14 @@ impl Flavor {
             set_stage(&server);
         }
         let story = Story::new(&server);
-        scenario(&story);
-        story.finish()
+        let result = catch_unwind(AssertUnwindSafe(|| scenario(&story)));
+        // Also after a failure: its sessions must not expire into the next story.
+        let lines = story.finish();
+        if let Err(panic) = result {
+            eprintln!("the story with {target} so far:\n  {}", lines.join("\n  "));
+            resume_unwind(panic);
+        }
+        lines
     }
 }
 

@@ -20,7 +20,7 @@ use super::render::{Names, data};
 use super::server::TestServer;
 use super::wire::{Packet, Received, Wire, new_session, old_session, parse_packet};
 
-/// The lines of a story. Printed when the story fails in the middle.
+/// The lines of a story, and what is needed to write them.
 #[derive(Default)]
 pub struct Log {
     lines: RefCell<Vec<String>>,
@@ -31,14 +31,6 @@ pub struct Log {
 impl Log {
     fn add(&self, line: String) {
         self.lines.borrow_mut().push(line);
-    }
-}
-
-impl Drop for Log {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("the story so far:\n  {}", self.lines.borrow().join("\n  "));
-        }
     }
 }
 
