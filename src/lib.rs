@@ -2,7 +2,7 @@
 //!
 //! Layers, each seeing only those before it: [`jute`] · [`proto`] · [`common`], [`metrics`] ·
 //! [`tree`] · [`persistence`] · [`session`], [`auth`] · [`server`] · [`run`]; beside them
-//! [`client`] (jute, proto, common) and [`bench`] (client). `ARCHITECTURE.md` has the threads, the
+//! [`client`] (jute, proto, common) and [`mod@bench`] (client). `ARCHITECTURE.md` has the threads, the
 //! locks and the flow of a request; start reading at [`server`].
 
 pub mod auth;
