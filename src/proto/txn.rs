@@ -1,6 +1,7 @@
 //! `org.apache.zookeeper.txn`: transactions as logged, proposed and applied.
 #![allow(missing_docs, reason = "field names are those of zookeeper.jute")]
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::data::Acl;
@@ -192,6 +193,9 @@ fn decode_multi(input: &mut Input<'_>) -> Result<Vec<Txn>, JuteError> {
     Ok(txns)
 }
 
+/// A larger encoding buffer is not kept.
+const SCRATCH_BYTES_MAX: usize = 64 << 10;
+
 /// A transaction and its one encoding: header, record, digest, exactly Java's
 /// `Request.getSerializeData()`. The same bytes are log record, PROPOSAL, INFORM and DIFF.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -205,13 +209,24 @@ pub struct TxnLogEntry {
 impl TxnLogEntry {
     /// Encodes the parts. `header.txn_type` must be the type of `txn`, except for a failed multi.
     pub fn new(header: TxnHeader, txn: Txn, digest: Option<TxnDigest>) -> TxnLogEntry {
-        let mut out = Vec::with_capacity(128);
-        header.encode(&mut out);
-        txn.encode(&mut out);
-        if let Some(digest) = &digest {
-            digest.encode(&mut out);
+        // Encoded in a buffer that is used again, then copied once into memory of the right size.
+        thread_local! {
+            static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
         }
-        TxnLogEntry { header, txn, digest, bytes: out.into() }
+        let bytes = SCRATCH.with_borrow_mut(|out| {
+            out.clear();
+            header.encode(out);
+            txn.encode(out);
+            if let Some(digest) = &digest {
+                digest.encode(out);
+            }
+            let bytes = Arc::from(out.as_slice());
+            if out.capacity() > SCRATCH_BYTES_MAX {
+                *out = Vec::new();
+            }
+            bytes
+        });
+        TxnLogEntry { header, txn, digest, bytes }
     }
 
     /// Reads an entry from the payload of a log record or proposal; bytes behind the digest are

@@ -41,7 +41,7 @@ impl FinalRequestProcessor {
 }
 
 impl RequestProcessor for FinalRequestProcessor {
-    fn process_requests(&self, requests: &mut Vec<Request>) {
+    fn process_requests(&self, requests: &mut Vec<Box<Request>>) {
         let server = &*self.server;
         let mut touched: Vec<Arc<ServerCnxn>> = Vec::new();
         let mut scratch = Vec::new();

@@ -23,7 +23,7 @@ const BATCH_MAX: usize = 64;
 
 /// The stage. Its queue is unbounded: admission bounds what is in the chain.
 pub struct PrepRequestProcessor {
-    queue: Mutex<Option<Sender<Request>>>,
+    queue: Mutex<Option<Sender<Box<Request>>>>,
     thread: Mutex<Option<OwnedThread>>,
     next: Arc<dyn RequestProcessor>,
 }
@@ -53,13 +53,13 @@ impl PrepRequestProcessor {
     }
 
     /// A way into the queue without a lock, for each connection.
-    pub fn sender(&self) -> Option<Sender<Request>> {
+    pub fn sender(&self) -> Option<Sender<Box<Request>>> {
         self.queue.lock().clone()
     }
 }
 
 impl RequestProcessor for PrepRequestProcessor {
-    fn process_requests(&self, requests: &mut Vec<Request>) {
+    fn process_requests(&self, requests: &mut Vec<Box<Request>>) {
         let queue = self.queue.lock();
         for request in requests.drain(..) {
             if let Some(queue) = &*queue {
@@ -78,11 +78,11 @@ impl RequestProcessor for PrepRequestProcessor {
 
 fn run(
     server: &ZooKeeperServer,
-    requests: &Receiver<Request>,
+    requests: &Receiver<Box<Request>>,
     mut state: PrepState,
     next: &dyn RequestProcessor,
 ) {
-    let mut batch: Vec<Request> = Vec::with_capacity(BATCH_MAX);
+    let mut batch: Vec<Box<Request>> = Vec::with_capacity(BATCH_MAX);
     while let Ok(request) = requests.recv() {
         server.metrics().prep_processor_queue_size.add(requests.len() as i64 + 1);
         batch.push(request);
@@ -92,7 +92,7 @@ fn run(
     }
 }
 
-fn prepare_batch(server: &ZooKeeperServer, state: &mut PrepState, batch: &mut [Request]) {
+fn prepare_batch(server: &ZooKeeperServer, state: &mut PrepState, batch: &mut [Box<Request>]) {
     let metrics = server.metrics();
     let (wall_ms, elapsed_ms) = (time::wall_ms(), time::elapsed_ms());
     let mut changes = server.outstanding_changes().lock();

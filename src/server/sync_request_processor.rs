@@ -21,7 +21,7 @@ use crate::persistence::FileTxnSnapLog;
 
 /// The stage. Its queue is unbounded: admission bounds what is in the chain.
 pub struct SyncRequestProcessor {
-    queue: Mutex<Option<Sender<Request>>>,
+    queue: Mutex<Option<Sender<Box<Request>>>>,
     thread: Mutex<Option<OwnedThread>>,
     next: Arc<dyn RequestProcessor>,
 }
@@ -68,7 +68,7 @@ impl SyncRequestProcessor {
 }
 
 impl RequestProcessor for SyncRequestProcessor {
-    fn process_requests(&self, requests: &mut Vec<Request>) {
+    fn process_requests(&self, requests: &mut Vec<Box<Request>>) {
         let queue = self.queue.lock();
         for request in requests.drain(..) {
             if let Some(queue) = &*queue {
@@ -88,7 +88,7 @@ impl RequestProcessor for SyncRequestProcessor {
 
 struct SyncThread {
     server: Arc<ZooKeeperServer>,
-    requests: Receiver<Request>,
+    requests: Receiver<Box<Request>>,
     log: FileTxnSnapLog,
     next: Arc<dyn RequestProcessor>,
     flush_policy: FlushPolicy,
@@ -97,7 +97,8 @@ struct SyncThread {
     /// Transactions logged since the log was last rolled for a snapshot.
     txns_since_snapshot: i64,
     /// Appended (or read behind an append) and not synced yet, in order.
-    to_flush: Vec<Request>,
+    #[expect(clippy::vec_box, reason = "requests travel boxed, a batch does not copy them")]
+    to_flush: Vec<Box<Request>>,
     last_flush_ms: i64,
 }
 
@@ -115,7 +116,7 @@ impl SyncThread {
 
     /// The next request; what was appended is flushed before waiting for one. `None`: no more will
     /// come.
-    fn next_request(&mut self) -> Result<Option<Request>, CriticalError> {
+    fn next_request(&mut self) -> Result<Option<Box<Request>>, CriticalError> {
         match self.requests.try_recv() {
             Ok(request) => return Ok(Some(request)),
             Err(TryRecvError::Disconnected) => return Ok(None),
@@ -136,7 +137,7 @@ impl SyncThread {
         Ok(self.requests.recv().ok())
     }
 
-    fn process(&mut self, request: Request) -> Result<(), CriticalError> {
+    fn process(&mut self, request: Box<Request>) -> Result<(), CriticalError> {
         let metrics = self.server.metrics();
         metrics.sync_processor_queue_size.add(self.requests.len() as i64 + 1);
         metrics.sync_processor_request_queued.increment();

@@ -90,7 +90,7 @@ pub struct ZooKeeperServer {
     outstanding_changes: Mutex<OutstandingChanges>,
     accept_errors: RateLogger,
     /// The queue of the first processor. Emptied by `stop_intake`.
-    first_processor: ArcSwapOption<Sender<Request>>,
+    first_processor: ArcSwapOption<Sender<Box<Request>>>,
     client_port: AtomicU16,
     state: AtomicU8,
 }
@@ -225,7 +225,7 @@ impl ZooKeeperServer {
     }
 
     /// From now on requests go to this queue.
-    pub fn start_intake(&self, first: Sender<Request>) {
+    pub fn start_intake(&self, first: Sender<Box<Request>>) {
         self.first_processor.store(Some(Arc::new(first)));
         self.set_state(State::Running);
     }
@@ -244,7 +244,8 @@ impl ZooKeeperServer {
     pub fn enqueue(&self, request: Request) {
         self.metrics.prep_processor_request_queued.increment();
         if let Some(first) = &*self.first_processor.load() {
-            let _ = first.send(request); // The thread is gone: the server is stopping.
+            // In a box: it is handed from queue to queue, and blocks of a queue stay small.
+            let _ = first.send(Box::new(request)); // The thread is gone: the server is stopping.
         }
     }
 
