@@ -139,6 +139,11 @@ fn process(
         cnxn.outbox().lock().stats.responded(request.cxid, zxid, op, request.created_ms, now_ms);
         connect::send_connect_response(server, cnxn, Some(session));
     } else if let Some(result) = &result {
+        if let (Some(path_stats), None) = (server.path_stats(), request.error)
+            && let (Some(op), Some(path)) = (request.body.op_code(), result.path)
+        {
+            path_stats.register_request(op, path);
+        }
         answer_write(server, tree, request, cnxn, result, scratch);
     } else if let Some(code) = request.error {
         send(server, tree, request, cnxn, code, &ReplyBody::default());
@@ -235,6 +240,9 @@ pub fn answer_read(
             events.extend_from_slice(&encode_event(event, path, Zxid::NONE));
             event_count += 1;
         });
+    if let Some(path_stats) = server.path_stats() {
+        path_stats.register_read(request.body, answer.code);
+    }
     if event_count > 0 {
         cnxn.send_events(&events, event_count);
     }

@@ -14,9 +14,11 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use log::info;
 
+use crate::common::config::ServerConfig;
 use crate::common::sync::{Mutex, Rank};
 use crate::common::thread::{self, OwnedThread};
-use crate::proto::OpCode;
+use crate::proto::{Code, OpCode};
+use crate::server::request_body::RequestBody;
 
 /// The settings `pathStats.*`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,9 +34,9 @@ pub struct PathStatsSettings {
     /// `sampleRate`: the share of requests that are counted, 0 to 1.
     pub sample_rate: f32,
     /// `initialDelay`: minutes until the first report.
-    pub initial_delay_min: u32,
+    pub initial_delay_min: u64,
     /// `delay`: minutes between reports.
-    pub delay_min: u32,
+    pub delay_min: u64,
     /// `topPathMax`: how many paths a report lists.
     pub top_path_max: usize,
 }
@@ -52,6 +54,27 @@ impl Default for PathStatsSettings {
             top_path_max: 20,
         }
     }
+}
+
+impl From<&ServerConfig> for PathStatsSettings {
+    fn from(config: &ServerConfig) -> Self {
+        PathStatsSettings {
+            is_enabled: config.path_stats_enabled,
+            // Negative numbers count as none; those that Java refuses do not get here.
+            slot_duration_s: u32::try_from(config.path_stats_slot_duration_s).unwrap_or(0),
+            slot_capacity: usize::try_from(config.path_stats_slot_capacity).unwrap_or(0),
+            max_depth: usize::try_from(config.path_stats_max_depth).unwrap_or(0),
+            sample_rate: config.path_stats_sample_rate as f32,
+            initial_delay_min: minutes(config.path_stats_initial_delay_min),
+            delay_min: minutes(config.path_stats_delay_min),
+            top_path_max: usize::try_from(config.path_stats_top_path_max).unwrap_or(0),
+        }
+    }
+}
+
+/// At most some centuries, so that a time in the future can be computed.
+fn minutes(minutes: i64) -> u64 {
+    u64::try_from(minutes).unwrap_or(0).min(100_000_000)
 }
 
 /// Counts paths per operation.
@@ -116,6 +139,26 @@ impl RequestPathMetricsCollector {
         }
     }
 
+    /// Counts a read that was answered with `code`.
+    pub fn register_read(&self, body: &RequestBody, code: Code) {
+        let is_ok = code == Code::Ok;
+        let path = match body {
+            // Compat: these two are counted first, the others only if they succeed.
+            RequestBody::GetData(request) => Some(&request.path),
+            RequestBody::GetChildren(request) => Some(&request.path),
+            RequestBody::Exists(request) if is_ok => Some(&request.path),
+            RequestBody::GetAcl(request) if is_ok => Some(&request.path),
+            RequestBody::GetChildren2(request) if is_ok => Some(&request.path),
+            RequestBody::CheckWatches(request) if is_ok => Some(&request.path),
+            RequestBody::RemoveWatches(request) if is_ok => Some(&request.path),
+            RequestBody::Sync(request) if is_ok => request.path.as_ref(),
+            _ => None,
+        };
+        if let (Some(op), Some(path)) = (body.op_code(), path) {
+            self.register_request(op, path);
+        }
+    }
+
     /// Starts the thread that closes slots and reports; `None` while switched off.
     ///
     /// Errors: the kernel refused the thread.
@@ -126,7 +169,7 @@ impl RequestPathMetricsCollector {
         info!("Start the RequestPath collector");
         let (stop, stopped) = bounded::<()>(0);
         let collector = Arc::clone(self);
-        let minutes = |minutes: u32| Duration::from_secs(u64::from(minutes.max(1)) * 60);
+        let minutes = |minutes: u64| Duration::from_secs(minutes.saturating_mul(60));
         let slot = Duration::from_secs(u64::from(self.settings.slot_duration_s.max(1)));
         let body = move || {
             let mut next_slot = Instant::now() + slot;
@@ -148,7 +191,7 @@ impl RequestPathMetricsCollector {
                         "\nHere are the top Write paths:\n{}",
                         collector.top_paths(REPORT_DEPTH, is_write)
                     );
-                    next_report = now + minutes(collector.settings.delay_min);
+                    next_report = now + minutes(collector.settings.delay_min.max(1));
                 }
             }
         };
@@ -281,6 +324,7 @@ fn is_read(op: OpCode) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::messages::{ExistsRequest, GetDataRequest};
 
     fn collector(change: impl FnOnce(&mut PathStatsSettings)) -> RequestPathMetricsCollector {
         let mut settings = PathStatsSettings {
@@ -352,6 +396,38 @@ mod tests {
         check(1.0, 10_000, 10_000);
         check(0.1, 900, 1100);
         check(-1.0, 0, 0);
+    }
+
+    #[test]
+    fn reads_are_counted_when_java_counts_them() {
+        let collector = collector(|_| ());
+        let path = || "/a".to_owned();
+        let get_data = RequestBody::GetData(GetDataRequest { path: path(), watch: false });
+        let exists = RequestBody::Exists(ExistsRequest { path: path(), watch: false });
+        for body in [&get_data, &exists, &RequestBody::Ping] {
+            collector.register_read(body, Code::Ok);
+            collector.register_read(body, Code::NoNode);
+        }
+        let check = |op, expected: &str| {
+            let seen = collector.dump_top_request_path(op, 9);
+            assert_eq!(seen, format!("The top requests of type: {op}\n{expected}"));
+        };
+        check("getData", "/a : 2\n");
+        check("exists", "/a : 1\n");
+    }
+
+    #[test]
+    fn settings_are_those_of_the_configuration() {
+        assert_eq!(PathStatsSettings::from(&ServerConfig::default()), PathStatsSettings::default());
+        let config = ServerConfig {
+            path_stats_initial_delay_min: -1,
+            path_stats_delay_min: i64::MAX,
+            path_stats_max_depth: -3,
+            ..ServerConfig::default()
+        };
+        let settings = PathStatsSettings::from(&config);
+        assert_eq!((settings.initial_delay_min, settings.max_depth), (0, 0));
+        assert_eq!(settings.delay_min, 100_000_000);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::final_request_processor::FinalRequestProcessor;
 use super::gauges;
 use super::prep::{PrepOptions, PrepState};
 use super::prep_request_processor::PrepRequestProcessor;
+use super::request_path_metrics_collector::PathStatsThread;
 use super::request_processor::RequestProcessor;
 use super::restore::{self, Restored};
 use super::snapshot_taker::SnapshotTaker;
@@ -35,6 +36,7 @@ pub struct StandaloneServer {
     accept: Vec<AcceptThread>,
     session_tracker: Option<SessionTrackerThread>,
     containers: Option<ContainerManager>,
+    path_stats: Option<PathStatsThread>,
     first_processor: Arc<PrepRequestProcessor>,
     selectors: Vec<SelectorThread>,
 }
@@ -114,6 +116,11 @@ impl StandaloneServer {
             Arc::clone(&server) as Arc<dyn ContainerServer>,
         )?;
 
+        let path_stats = match server.path_stats() {
+            Some(path_stats) => path_stats.start()?,
+            None => None,
+        };
+
         let mut accept = Vec::new();
         if let Some(port) = config.client_port {
             let thread = AcceptThread::start(&server, config.client_port_address, port)?;
@@ -125,6 +132,7 @@ impl StandaloneServer {
             accept,
             session_tracker: Some(session_tracker),
             containers: Some(containers),
+            path_stats,
             first_processor: prep,
             selectors,
         })
@@ -143,6 +151,7 @@ impl StandaloneServer {
         self.accept.iter_mut().for_each(AcceptThread::stop);
         drop(self.session_tracker.take());
         drop(self.containers.take());
+        drop(self.path_stats.take());
         self.server.stop_intake();
         self.first_processor.shutdown();
         self.selectors.iter_mut().for_each(SelectorThread::stop);

@@ -21,6 +21,7 @@ use super::final_request_processor::{self, ReadRequest};
 use super::prep::OutstandingChanges;
 use super::request::Request;
 use super::request_body::RequestBody;
+use super::request_path_metrics_collector::{PathStatsSettings, RequestPathMetricsCollector};
 use super::request_throttler::{Admission, AdmissionSettings, Arrival, Decision};
 use super::server_stats::{ServerStats, ServerStatsProvider};
 use super::zk_database::ZkDatabase;
@@ -89,6 +90,8 @@ pub struct ZooKeeperServer {
     admission: Admission,
     outstanding_changes: Mutex<OutstandingChanges>,
     accept_errors: RateLogger,
+    /// `None` unless `pathStats.enabled` is set.
+    path_stats: Option<Arc<RequestPathMetricsCollector>>,
     /// The queue of the first processor. Emptied by `stop_intake`.
     first_processor: ArcSwapOption<Sender<Box<Request>>>,
     client_port: AtomicU16,
@@ -122,6 +125,9 @@ impl ZooKeeperServer {
                 OutstandingChanges::default(),
             ),
             accept_errors: RateLogger::default(),
+            path_stats: config.path_stats_enabled.then(|| {
+                Arc::new(RequestPathMetricsCollector::new(PathStatsSettings::from(&*config)))
+            }),
             first_processor: ArcSwapOption::empty(),
             client_port: AtomicU16::new(0),
             state: AtomicU8::new(State::Initial as u8),
@@ -182,6 +188,11 @@ impl ZooKeeperServer {
     /// The log of refused connections, limited in rate.
     pub fn accept_errors(&self) -> &RateLogger {
         &self.accept_errors
+    }
+
+    /// The sample of the requests' paths, while that is switched on.
+    pub fn path_stats(&self) -> Option<&Arc<RequestPathMetricsCollector>> {
+        self.path_stats.as_ref()
     }
 
     /// The selector thread for a connection.

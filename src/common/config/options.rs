@@ -137,6 +137,10 @@ pub(crate) fn notes(
             Status::NotYet => not_yet.push(name),
             Status::NoEffect(_) => without_effect.push(name),
             Status::OtherVersion => unknown.push(name),
+            // The only option of which some values are in effect and others not.
+            Status::InEffect if value.ends_with(".PrometheusMetricsProvider") => {
+                not_yet.push("metricsProvider.className=…PrometheusMetricsProvider");
+            }
             Status::InEffect | Status::Client | Status::Scripts => {}
         }
     }

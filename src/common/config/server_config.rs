@@ -207,6 +207,23 @@ pub struct ServerConfig {
     pub session_require_client_sasl_auth: bool,
     /// Whether connections survive a failed SASL exchange.
     pub allow_sasl_failed_clients: bool,
+    // The sample of the requests' paths.
+    /// Whether a sample of the requests is counted by path and logged.
+    pub path_stats_enabled: bool,
+    /// Seconds that are counted together.
+    pub path_stats_slot_duration_s: i32,
+    /// Slots that are kept.
+    pub path_stats_slot_capacity: i32,
+    /// Elements of a path that are kept.
+    pub path_stats_max_depth: i32,
+    /// The share of the requests that is counted.
+    pub path_stats_sample_rate: f64,
+    /// Minutes until the first report; 0 or less means at once.
+    pub path_stats_initial_delay_min: i64,
+    /// Minutes between reports.
+    pub path_stats_delay_min: i64,
+    /// Paths that a report lists.
+    pub path_stats_top_path_max: i32,
     // All the rest.
     /// The effective system properties: those given, overridden by the keys of the file.
     pub system_properties: BTreeMap<String, String>,
@@ -302,12 +319,26 @@ impl Default for ServerConfig {
             enforce_auth_schemes: None,
             session_require_client_sasl_auth: false,
             allow_sasl_failed_clients: false,
+            path_stats_enabled: false,
+            path_stats_slot_duration_s: 15,
+            path_stats_slot_capacity: 60,
+            path_stats_max_depth: 6,
+            path_stats_sample_rate: 0.1,
+            path_stats_initial_delay_min: 5,
+            path_stats_delay_min: 5,
+            path_stats_top_path_max: 20,
             system_properties: BTreeMap::new(),
         }
     }
 }
 
 impl ServerConfig {
+    /// False with the metrics back end that keeps nothing (`NullMetricsProvider`).
+    #[must_use]
+    pub fn has_metrics(&self) -> bool {
+        !self.metrics_provider_class_name.ends_with(".NullMetricsProvider")
+    }
+
     /// The addresses clients without TLS are served at, for the logs: `0.0.0.0:2181`.
     #[must_use]
     pub fn client_address_text(&self) -> Option<String> {
@@ -332,6 +363,7 @@ impl ServerConfig {
         self.read_throttle(system, notes)?;
         self.read_data(system)?;
         self.read_auth(system)?;
+        self.read_path_stats(system)?;
         self.system_properties =
             system.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         Ok(())
@@ -615,6 +647,42 @@ impl ServerConfig {
                 "zookeeper.enforce.auth.enabled is true zookeeper.enforce.auth.schemes must be \
                  configured.",
             ));
+        }
+        Ok(())
+    }
+
+    /// Java fails in the constructor, and with reports switched on in the timer's.
+    fn read_path_stats(&mut self, system: &SystemProperties) -> Result<(), ConfigError> {
+        self.path_stats_enabled = system.boolean("zookeeper.pathStats.enabled", false);
+        self.path_stats_slot_duration_s =
+            system.int("zookeeper.pathStats.slotDuration", self.path_stats_slot_duration_s);
+        self.path_stats_slot_capacity =
+            system.int("zookeeper.pathStats.slotCapacity", self.path_stats_slot_capacity);
+        self.path_stats_max_depth =
+            system.int("zookeeper.pathStats.maxDepth", self.path_stats_max_depth);
+        if let Some(text) = system.get("zookeeper.pathStats.sampleRate") {
+            self.path_stats_sample_rate = parse_double(text).ok_or_else(|| {
+                ConfigError::arguments(format!(
+                    "zookeeper.pathStats.sampleRate={text} is not a number"
+                ))
+            })?;
+        }
+        self.path_stats_initial_delay_min =
+            system.long("zookeeper.pathStats.initialDelay", self.path_stats_initial_delay_min);
+        self.path_stats_delay_min =
+            system.long("zookeeper.pathStats.delay", self.path_stats_delay_min);
+        self.path_stats_top_path_max =
+            system.int("zookeeper.pathStats.topPathMax", self.path_stats_top_path_max);
+        let positive = |name: &str, value: i64| {
+            if value > 0 {
+                return Ok(());
+            }
+            Err(ConfigError::arguments(format!("zookeeper.pathStats.{name}={value}: not positive")))
+        };
+        positive("slotCapacity", self.path_stats_slot_capacity.into())?;
+        if self.path_stats_enabled {
+            positive("slotDuration", self.path_stats_slot_duration_s.into())?;
+            positive("delay", self.path_stats_delay_min)?;
         }
         Ok(())
     }

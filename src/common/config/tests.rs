@@ -310,6 +310,15 @@ fn notes_name_what_has_no_effect() {
         "Unknown settings, ignored: foo",
     ];
     assert_eq!(notes, expected);
+    let class = "org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider";
+    let text = format!("metricsProvider.className={class}\nmetricsProvider.httpPort=7000");
+    let notes = with_flags("", &text).notes;
+    let (_, last) = notes.last().unwrap();
+    assert_eq!(
+        last,
+        "Settings that are not yet in effect in this version: \
+         metricsProvider.className=…PrometheusMetricsProvider, metricsProvider.httpPort"
+    );
 }
 
 #[test]
@@ -356,7 +365,13 @@ fn table_and_code_agree() {
             }
             // Fields that wait for their part.
             Status::NotYet => {
-                let waits = ["snapshotSizeFactor", "allowSaslFailedClients"].contains(&option.key);
+                let waits = [
+                    "snapshotSizeFactor",
+                    "allowSaslFailedClients",
+                    "enableEagerACLCheck",
+                    "test.allowDiscontinuousProposals",
+                ]
+                .contains(&option.key);
                 assert_eq!(read(option), waits, "{}", option.key);
             }
             Status::OtherVersion | Status::Client | Status::Scripts => {

@@ -21,9 +21,11 @@ pub fn mntr(server: &ZooKeeperServer, out: &mut String) {
     // Never fails on a String.
     let _ = writeln!(out, "zk_version\t{}", version::full());
     let _ = writeln!(out, "zk_server_state\t{}", server.server_state());
-    server.metrics().dump(&mut |name, value| {
-        let _ = writeln!(out, "zk_{name}\t{value}"); // Never fails on a String.
-    });
+    if server.config().has_metrics() {
+        server.metrics().dump(&mut |name, value| {
+            let _ = writeln!(out, "zk_{name}\t{value}"); // Never fails on a String.
+        });
+    }
 }
 
 /// `hash`: the digests of the tree at the zxids that were logged.
