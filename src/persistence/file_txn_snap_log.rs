@@ -6,8 +6,8 @@
 //! Deliberate differences:
 //! - Recovery cuts torn tails off, and removes a newest log that holds nothing, before anything is
 //!   appended (ZOOKEEPER-2332).
-//! - Transactions missing between a snapshot and the logs, or between two logs, are an error.
-//!   Java replays what is there.
+//! - Transactions missing between a snapshot and the logs, between two logs, or between the end of
+//!   the logs and a newer snapshot that does not read, are an error. Java replays what is there.
 //! - Snapshots exist, but none reads: an error even when all fail the quick check, where Java takes
 //!   the directory for an empty one. Only a lone broken `snapshot.0` without logs counts as nothing:
 //!   that is a server killed during its first start.
@@ -44,6 +44,10 @@ pub struct SnapLogOptions {
     pub db_autocreate: bool,
     /// `snapshot.trust.empty`: logs without a snapshot are read from the start.
     pub trust_empty_snapshot: bool,
+    /// Whether recovery fails when it ends before the zxid of an unreadable newer snapshot:
+    /// transactions that were committed are gone. A learner gets them from its leader and may go on;
+    /// without `forceSync` going on was agreed to.
+    pub is_lost_tail_fatal: bool,
     /// `snapshot.compression.method`.
     pub compression: StreamMode,
     /// Settings of the log.
@@ -56,6 +60,7 @@ impl Default for SnapLogOptions {
             datadir_autocreate: true,
             db_autocreate: true,
             trust_empty_snapshot: false,
+            is_lost_tail_fatal: true,
             compression: StreamMode::Checked,
             log: TxnLogOptions::default(),
         }
@@ -199,7 +204,22 @@ impl FileTxnSnapLog {
             ..RestoreReport::default()
         };
         self.replay(target, sessions, listener, &mut report)?;
+        self.check_reached(report.highest_zxid)?;
         Ok(report)
+    }
+
+    /// Snapshots are named for transactions that were committed, so all of them must be there in the
+    /// end, in whatever file. A zxid with counter 0 is a new leader's and no transaction.
+    fn check_reached(&self, highest: Zxid) -> Result<(), PersistenceError> {
+        let snapshots = sort_data_dir(self.disk.as_ref(), &self.snap_dir, SNAPSHOT_FILE_PREFIX)?;
+        let newest = snapshots.into_iter().rfind(|file| file.zxid.counter() != 0);
+        let Some(newest) = newest.filter(|newest| newest.zxid > highest) else { return Ok(()) };
+        let gap = PersistenceError::Gap { path: newest.path, after: highest, found: newest.zxid };
+        if self.options.is_lost_tail_fatal && self.options.log.force_sync {
+            return Err(gap);
+        }
+        log::error!("{gap}");
+        Ok(())
     }
 
     /// ZOOKEEPER-2325: no snapshot may mean a new server or a lost file.
@@ -585,6 +605,28 @@ mod tests {
             3,
             6,
         );
+    }
+
+    #[test]
+    fn a_lost_end_of_the_log_is_noticed_by_the_name_of_a_broken_snapshot() {
+        let disk = small_database();
+        let broken = Path::new("/data/version-2/snapshot.9");
+        disk.put(broken, b"cut");
+        assert_eq!(zxids(&disk).unwrap(), all());
+        disk.remove(broken).unwrap();
+        let broken = Path::new("/data/version-2/snapshot.c");
+        disk.put(broken, b"cut");
+        let found = |disk| match zxids(disk) {
+            Err(PersistenceError::Gap { path, after: Zxid(9), found }) if path == broken => found,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(found(&disk), Zxid(12));
+        let options = SnapLogOptions { is_lost_tail_fatal: false, ..SnapLogOptions::default() };
+        assert_eq!(restore(&mut open_with(&disk, options)).unwrap().0.zxids, all());
+        // A new leader's snapshot has no transaction of that name.
+        disk.remove(broken).unwrap();
+        disk.put(Path::new("/data/version-2/snapshot.300000000"), b"cut");
+        assert_eq!(zxids(&disk).unwrap(), all());
     }
 
     #[test]

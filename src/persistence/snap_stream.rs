@@ -27,7 +27,7 @@ use crate::jute::OutputExt;
 const BUFFER_BYTES: usize = 1 << 20;
 /// A snapshot is synced in pieces of this size while it is written: one large sync at the end would
 /// fill the disk's queue in front of the log's.
-const SYNC_STEP_BYTES: u64 = 8 << 20;
+const SYNC_STEP_BYTES: u64 = 2 << 20;
 /// How much is decompressed at once: fits the cache.
 const INFLATED_BYTES: usize = 64 << 10;
 const SNAPPY_MAGIC: [u8; 8] = *b"\x82SNAPPY\0";

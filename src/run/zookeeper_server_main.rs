@@ -205,6 +205,7 @@ fn cleanup_manager(
 fn snap_log_options(config: &ServerConfig) -> SnapLogOptions {
     let millis = u64::try_from(config.fsync_warning_threshold_ms).unwrap_or(0);
     SnapLogOptions {
+        is_lost_tail_fatal: true,
         datadir_autocreate: config.datadir_autocreate,
         db_autocreate: config.db_autocreate,
         trust_empty_snapshot: config.snapshot_trust_empty,

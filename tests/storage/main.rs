@@ -6,5 +6,6 @@
 mod crash;
 mod golden;
 mod java;
+mod measure;
 mod model;
 mod real_disk;

@@ -68,3 +68,31 @@ fn the_writer_may_be_killed_at_any_moment() {
         assert!(known >= acknowledged, "{acknowledged} acknowledged, {known} recovered");
     }
 }
+
+/// Needs a small file system to fill: ext4, XFS or tmpfs.
+#[test]
+#[ignore = "set ZABKEEPER_TEST_SMALL_DISK to a directory on a small file system"]
+fn a_full_disk_is_an_error_and_loses_nothing_acknowledged() {
+    let Some(small) = std::env::var_os("ZABKEEPER_TEST_SMALL_DISK") else { return };
+    for pre_alloc_bytes in [0, 64 << 10, 64 << 20] {
+        let dir = tempfile::tempdir_in(&small).unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let mut options = options(StreamMode::Checked);
+        options.log.pre_alloc_bytes = pre_alloc_bytes;
+        let mut store = Store::open(&disk, dir.path(), options).unwrap();
+        let error = loop {
+            let size = store.acknowledged as usize * 97 % 9000;
+            if let Err(error) = store.append(&vec![b'B'; size]).and_then(|()| store.commit()) {
+                break error;
+            }
+        };
+        assert!(error.to_string().contains("No space left"), "{error}");
+        assert!(store.commit().is_err());
+        assert!(store.acknowledged > 20, "the last step need not fit as a whole");
+        let acknowledged = store.acknowledged;
+        drop(store);
+        // Recovery needs no space.
+        let store = Store::open(&disk, dir.path(), options).unwrap();
+        assert!(store.prefix() >= acknowledged);
+    }
+}
