@@ -17,6 +17,8 @@ pub struct Restored {
     pub sessions: Sessions,
     /// The start of a standalone server need not write a snapshot: the newest one holds it all.
     pub is_newest_snapshot_complete: bool,
+    /// Ephemerals of unknown sessions were removed: of that nothing is in the files yet.
+    pub has_removed_ephemerals: bool,
 }
 
 /// The tree's part of the settings.
@@ -50,19 +52,19 @@ pub fn restore(
         tree.tree_digest() as i64
     );
     let zxid = tree.last_processed_zxid();
-    let mut is_changed = false;
+    let mut has_removed_ephemerals = false;
     for session in tree.sessions_with_ephemerals() {
         if !sessions.contains_key(&session) {
             log::info!("Removing the ephemerals of session {session}, which the files do not know");
             tree.kill_session(session, zxid, &[], &mut NoWatches);
-            is_changed = true;
+            has_removed_ephemerals = true;
         }
     }
     let is_newest_snapshot_complete = report.txns_loaded == 0
-        && !is_changed
+        && !has_removed_ephemerals
         && report.broken_snapshots.is_empty()
         && report.snapshot.is_some_and(|snapshot| snapshot.zxid == zxid);
-    Ok(Restored { tree, sessions, is_newest_snapshot_complete })
+    Ok(Restored { tree, sessions, is_newest_snapshot_complete, has_removed_ephemerals })
 }
 
 fn count(report: &RestoreReport, metrics: &ServerMetrics) {

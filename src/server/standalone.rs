@@ -14,7 +14,7 @@ use super::prep_request_processor::PrepRequestProcessor;
 use super::request_path_metrics_collector::PathStatsThread;
 use super::request_processor::RequestProcessor;
 use super::restore::{self, Restored};
-use super::snapshot_taker::SnapshotTaker;
+use super::snapshot_taker::{SnapshotTaker, take_snapshot};
 use super::sync_request_processor::SyncRequestProcessor;
 use super::zk_database::ZkDatabase;
 use super::zookeeper_server::{Parts, State, ZooKeeperServer};
@@ -67,7 +67,8 @@ impl StandaloneServer {
         let auth_helper =
             AuthenticationHelper::new(&EnforceAuthSettings::from(&*config), &providers)?;
         let restored = restore::restore(&mut snap_log, &config, &metrics)?;
-        let Restored { tree, sessions, is_newest_snapshot_complete } = restored;
+        let Restored { tree, sessions, is_newest_snapshot_complete, has_removed_ephemerals } =
+            restored;
 
         let selectors = (0..selector_count(&config))
             .map(SelectorThread::start)
@@ -97,7 +98,11 @@ impl StandaloneServer {
 
         let mut snapshots =
             SnapshotTaker::new(Arc::clone(snap_log.snap_log()), Arc::clone(listener));
-        if !is_newest_snapshot_complete {
+        if has_removed_ephemerals {
+            // No log tells of it: a transaction that is replayed over what was removed, such as the
+            // creation of the same node, would be taken for one that was applied before.
+            take_snapshot(&server, snap_log.snap_log())?;
+        } else if !is_newest_snapshot_complete {
             // Java writes it before it serves. The logs hold the same until it is complete.
             snapshots.start(&server);
         }
@@ -109,33 +114,47 @@ impl StandaloneServer {
         if let Some(sender) = prep.sender() {
             server.start_intake(sender);
         }
-        let expirer: Arc<dyn SessionExpirer> = Arc::clone(&server) as _;
-        let session_tracker = server.tracker().start(expirer, listener)?;
-        let containers = ContainerManager::start(
-            ContainerSettings::from(&*config),
-            Arc::clone(&server) as Arc<dyn ContainerServer>,
-        )?;
-
-        let path_stats = match server.path_stats() {
-            Some(path_stats) => path_stats.start()?,
-            None => None,
-        };
-
-        let mut accept = Vec::new();
-        if let Some(port) = config.client_port {
-            let thread = AcceptThread::start(&server, config.client_port_address, port)?;
-            server.set_client_port(thread.address().port());
-            accept.push(thread);
-        }
-        Ok(StandaloneServer {
+        let mut standalone = StandaloneServer {
             server,
-            accept,
-            session_tracker: Some(session_tracker),
-            containers: Some(containers),
-            path_stats,
+            accept: Vec::new(),
+            session_tracker: None,
+            containers: None,
+            path_stats: None,
             first_processor: prep,
             selectors,
-        })
+        };
+        match standalone.open(&config, listener) {
+            Ok(()) => Ok(standalone),
+            Err(error) => {
+                // The chain's threads end when they are told to.
+                standalone.shutdown();
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Starts what feeds the chain.
+    fn open(
+        &mut self,
+        config: &ServerConfig,
+        listener: &Arc<dyn ServerListener>,
+    ) -> io::Result<()> {
+        let server = &self.server;
+        let expirer: Arc<dyn SessionExpirer> = Arc::clone(server) as _;
+        self.session_tracker = Some(server.tracker().start(expirer, listener)?);
+        self.containers = Some(ContainerManager::start(
+            ContainerSettings::from(config),
+            Arc::clone(server) as Arc<dyn ContainerServer>,
+        )?);
+        if let Some(path_stats) = server.path_stats() {
+            self.path_stats = path_stats.start()?;
+        }
+        if let Some(port) = config.client_port {
+            let thread = AcceptThread::start(server, config.client_port_address, port)?;
+            server.set_client_port(thread.address().port());
+            self.accept.push(thread);
+        }
+        Ok(())
     }
 
     /// The shared state.

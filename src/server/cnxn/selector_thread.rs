@@ -78,6 +78,12 @@ impl SelectorThread {
     }
 }
 
+impl Drop for SelectorThread {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
 fn run(messages: &Receiver<Message>, wake: &OwnedFd) {
     let mut blocked: Vec<Arc<ServerCnxn>> = Vec::new();
     let mut ready: Vec<bool> = Vec::new();
