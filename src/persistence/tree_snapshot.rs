@@ -9,8 +9,8 @@ use super::snap_stream::SnapReader;
 use crate::proto::{TxnLogEntry, Zxid};
 use crate::tree::{DataTree, NoWatches, SnapshotWalk, TreeError, ZxidDigest};
 
-/// Nodes per piece: about a millisecond under the tree's lock, so that writers hardly notice.
-const NODES_PER_CHUNK: usize = 4096;
+/// Nodes per piece: well under a millisecond under the tree's lock, so that writers hardly notice.
+const NODES_PER_CHUNK: usize = 1024;
 
 /// A snapshot of a tree that may be behind a lock. `with_tree` calls its argument with the tree; it
 /// takes the lock for reading, each time anew, and holds no lock in between.
