@@ -66,4 +66,11 @@ fi
 
 # One binary after the other, each with as many threads as there are cores. --no-fail-fast: one
 # run tells all that is broken.
-exec cargo test --locked --no-fail-fast "$@"
+log="$target/test.log"
+status=0
+cargo test --locked --no-fail-fast "$@" 2>&1 | tee "$log" || status=$?
+
+# The sum of all binaries, since the last of them says little.
+awk '/^test result: / { passed += $4; failed += $6; ignored += $8 }
+  END { printf "\n%d passed, %d failed, %d skipped\n", passed, failed, ignored }' "$log"
+exit "$status"
