@@ -15,7 +15,8 @@ use zabkeeper::proto::{Acl, OpCode, perms};
 use crate::dump::{Dump, Session, assert_same};
 use crate::skip;
 use crate::support::both::SUPER_DIGEST;
-use crate::support::peer::{create, op_create, op_delete, op_set};
+use crate::support::peer::{Story, create, op_create, op_delete, op_set};
+use crate::support::random::tell;
 use crate::support::server::{Setup, Target, TestServer, targets};
 use crate::support::wait_until;
 use crate::support::wire::{old_session, request_frame};
@@ -271,6 +272,39 @@ fn separate_log_directory_and_old_style_records() {
         &["zookeeper.serializeLastProcessedZxid.enabled=false"],
     );
     travel(&old, End::Kill, &nothing);
+}
+
+/// Trees that nobody has thought of.
+#[test]
+fn random_trees() {
+    for route in routes() {
+        let mut journey = Journey::begin(route[0], setup(&["snapCount=150"], &[]));
+        let mut first = Session::open(journey.server(), 20_000);
+        put(&mut first, "/t", None, Acl::open_unsafe(), 0);
+        first.close();
+        let mut before: Option<Dump> = None;
+        for (n, &target) in route.iter().enumerate() {
+            if let Some(before) = before.take() {
+                journey.go_on_with(target);
+                assert_same(
+                    &before,
+                    &journey.dump(),
+                    &format!("{route:?}: stage {n}, on {target}"),
+                );
+                journey.assert_digests_match();
+            }
+            for seed in 0..3 {
+                let story = Story::new(journey.server());
+                tell(1000 + 3 * n as u64 + seed, &story);
+                story.finish();
+            }
+            before = Some(journey.dump());
+            if n == 0 && target == Target::Zabkeeper {
+                journey.assert_digests_match();
+            }
+            journey.end(if n % 2 == 0 { End::Kill } else { End::Term });
+        }
+    }
 }
 
 /// A kill in the middle of a stream of writes: what was acknowledged is there for the next server,

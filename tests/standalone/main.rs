@@ -13,6 +13,7 @@ mod log_records;
 mod multi;
 mod nodes;
 mod quotas;
+mod random;
 mod reaper;
 mod sessions;
 mod settings;

@@ -13,6 +13,7 @@
 
 pub mod both;
 pub mod peer;
+pub mod random;
 pub mod render;
 pub mod server;
 pub mod wire;

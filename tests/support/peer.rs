@@ -18,7 +18,7 @@ use zabkeeper::proto::{Acl, OpCode};
 
 use super::render::{Names, data};
 use super::server::TestServer;
-use super::wire::{Packet, Received, Wire, new_session, old_session, parse_packet};
+use super::wire::{Packet, Received, Wire, new_session, old_session, parse_packet, request_frame};
 
 /// The lines of a story, and what is needed to write them.
 #[derive(Default)]
@@ -103,6 +103,8 @@ impl<'a> Story<'a> {
             id: response.session_id,
             passwd: response.passwd,
             next_xid: Cell::new(1),
+            last_zxid: 0,
+            burst: None,
             log: Rc::clone(&self.log),
         })
     }
@@ -164,7 +166,17 @@ pub struct Peer {
     /// Its password.
     pub passwd: [u8; 16],
     next_xid: Cell<i32>,
+    last_zxid: i64,
+    burst: Option<Burst>,
     log: Rc<Log>,
+}
+
+/// Requests that wait to be sent together.
+#[derive(Default)]
+struct Burst {
+    bytes: Vec<u8>,
+    /// Operation and xid of each reply.
+    awaited: Vec<(i32, i32)>,
 }
 
 impl Peer {
@@ -193,6 +205,7 @@ impl Peer {
                 Received::Nothing => panic!("{}: no reply to xid {xid}", self.name),
             };
             let packet = parse_packet(&frame);
+            self.last_zxid = self.last_zxid.max(packet.header.zxid);
             let line = self.log.names.borrow().packet(op, &packet);
             self.note(format!("< {line}"));
             if packet.header.xid == xid {
@@ -207,8 +220,45 @@ impl Peer {
 
     /// Any request at all; notes what comes up to its reply.
     pub fn call_raw(&mut self, op: i32, body: &[u8], label: impl Into<String>) -> Option<Packet> {
-        let xid = self.send(op, body, label);
-        self.receive_reply(op, xid)
+        let xid = self.next_xid.replace(self.next_xid.get() + 1);
+        self.exchange(xid, xid, op, body, label.into())
+    }
+
+    fn exchange(
+        &mut self,
+        xid: i32,
+        reply_xid: i32,
+        op: i32,
+        body: &[u8],
+        label: String,
+    ) -> Option<Packet> {
+        self.note(format!("> {label}"));
+        if let Some(burst) = &mut self.burst {
+            burst.bytes.put_bytes(Some(&request_frame(xid, op, body)));
+            burst.awaited.push((op, reply_xid));
+            return None;
+        }
+        self.wire.send(xid, op, body);
+        self.receive_reply(op, reply_xid)
+    }
+
+    /// From here on requests are collected.
+    pub fn begin_burst(&mut self) {
+        self.burst = Some(Burst::default());
+    }
+
+    /// Between begin and end of a burst.
+    pub fn is_in_burst(&self) -> bool {
+        self.burst.is_some()
+    }
+
+    /// Sends the collected requests in one write, then notes all that comes up to the last reply.
+    pub fn end_burst(&mut self) {
+        let burst = self.burst.take().expect("a burst");
+        self.wire.send_raw(&burst.bytes);
+        for (op, xid) in burst.awaited {
+            self.receive_reply(op, xid);
+        }
     }
 
     /// A request with an xid of the caller's choice, to be answered with `reply_xid`.
@@ -219,9 +269,7 @@ impl Peer {
         op: OpCode,
         body: &[u8],
     ) -> Option<Packet> {
-        self.note(format!("> {} as xid {xid}", op.name()));
-        self.wire.send(xid, op.as_i32(), body);
-        self.receive_reply(op.as_i32(), reply_xid)
+        self.exchange(xid, reply_xid, op.as_i32(), body, format!("{} as xid {xid}", op.name()))
     }
 
     /// Notes that nothing comes any more but the end.
@@ -232,6 +280,25 @@ impl Peer {
             Received::Nothing => "not closed".into(),
         };
         self.note(format!("< {line}"));
+    }
+
+    /// Notes the events that still came, then the end.
+    pub fn expect_closed_after_events(&mut self) {
+        loop {
+            match self.wire.receive() {
+                Received::Frame(frame) => {
+                    let line = self.log.names.borrow().packet(0, &parse_packet(&frame));
+                    self.note(format!("< {line}"));
+                }
+                Received::Closed => return self.note("< closed".into()),
+                Received::Nothing => return self.note("< not closed".into()),
+            }
+        }
+    }
+
+    /// The highest zxid that came in a header.
+    pub fn last_zxid(&self) -> i64 {
+        self.last_zxid
     }
 
     /// Waits for one event.
@@ -431,9 +498,8 @@ impl Peer {
             exist_watches: strings(exist),
             child_watches: strings(child),
         };
-        self.note(format!("> setWatches z+{zxid} data {data:?} exist {exist:?} child {child:?}"));
-        self.wire.send(-8, OpCode::SetWatches.as_i32(), &body.to_bytes());
-        self.receive_reply(OpCode::SetWatches.as_i32(), -8)
+        let label = format!("setWatches z+{zxid} data {data:?} exist {exist:?} child {child:?}");
+        self.exchange(-8, -8, OpCode::SetWatches.as_i32(), &body.to_bytes(), label)
     }
 
     /// setWatches2: data, exist, child, persistent, recursive.
@@ -446,9 +512,8 @@ impl Peer {
             persistent_watches: strings(lists[3]),
             persistent_recursive_watches: strings(lists[4]),
         };
-        self.note(format!("> setWatches2 z+{zxid} {lists:?}"));
-        self.wire.send(-8, OpCode::SetWatches2.as_i32(), &body.to_bytes());
-        self.receive_reply(OpCode::SetWatches2.as_i32(), -8)
+        let label = format!("setWatches2 z+{zxid} {lists:?}");
+        self.exchange(-8, -8, OpCode::SetWatches2.as_i32(), &body.to_bytes(), label)
     }
 
     /// multi.
