@@ -73,10 +73,15 @@ impl RequestProcessor for FinalRequestProcessor {
         }
         // Before the client can see its reply: it may open the next connection at once, and that
         // one must not be refused for the one that is about to end.
-        for cnxn in closing {
-            server.remove_cnxn(&cnxn);
+        for cnxn in &closing {
+            server.remove_cnxn(cnxn);
+            // A reconnect may have come in between; its client has to learn that there is no session.
+            server.cnxns().close_session(cnxn.session_id());
         }
         flush_all(server, touched);
+        for cnxn in closing.iter().filter(|cnxn| cnxn.outbox().is_closing()) {
+            cnxn.stop_reading();
+        }
     }
 
     fn shutdown(&self) {

@@ -17,7 +17,7 @@ use super::snapshot_taker::SnapshotTaker;
 use super::zookeeper_server::ZooKeeperServer;
 use crate::common::thread::{self, CriticalError, OwnedThread, ServerListener};
 use crate::common::time;
-use crate::persistence::FileTxnSnapLog;
+use crate::persistence::{CommitReport, FileTxnSnapLog};
 
 /// The stage. Its queue is unbounded: admission bounds what is in the chain.
 pub struct SyncRequestProcessor {
@@ -167,7 +167,8 @@ impl SyncThread {
     fn roll_and_snapshot(&mut self) -> Result<(), CriticalError> {
         self.snapshot_policy.reset(random);
         self.txns_since_snapshot = 0;
-        self.log.roll_log()?;
+        let report = self.log.roll_log()?;
+        self.count_sync(&report);
         self.log.set_total_log_size(0);
         if !self.snapshots.start(&self.server) {
             log::warn!("Too busy to snap, skipping");
@@ -185,18 +186,23 @@ impl SyncThread {
         let report = self.log.commit()?;
         let flushed_ms = time::elapsed_ms();
         metrics.sync_processor_queue_flush_time_ms.add(flushed_ms - started_ms);
-        if let Some(sync_time) = report.sync_time {
-            metrics.fsynctime.add(i64::try_from(sync_time.as_millis()).unwrap_or(i64::MAX));
-        }
-        if report.slow_syncs > 0 {
-            self.server.stats().fsync_threshold_exceed_count().add(report.slow_syncs.into());
-        }
+        self.count_sync(&report);
         for request in &self.to_flush {
             metrics.sync_processor_queue_and_flush_time_ms.add(flushed_ms - request.queued_ms);
         }
         self.next.process_requests(&mut self.to_flush);
         self.last_flush_ms = time::elapsed_ms();
         Ok(())
+    }
+
+    fn count_sync(&self, report: &CommitReport) {
+        if let Some(sync_time) = report.sync_time {
+            let millis = i64::try_from(sync_time.as_millis()).unwrap_or(i64::MAX);
+            self.server.metrics().fsynctime.add(millis);
+        }
+        if report.slow_syncs > 0 {
+            self.server.stats().fsync_threshold_exceed_count().add(report.slow_syncs.into());
+        }
     }
 }
 

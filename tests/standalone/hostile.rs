@@ -5,7 +5,7 @@ use zabkeeper::proto::OpCode;
 
 use crate::support::both::Flavor;
 use crate::support::peer::{Story, text};
-use crate::support::server::{Target, targets};
+use crate::support::server::{Setup, Target, TestServer, targets};
 use crate::support::wire::{Received, Wire, new_session, request_frame};
 use crate::{PLAIN, story};
 
@@ -263,3 +263,38 @@ story!(b40_the_reaper_is_set_by_a_system_property_only on SMALL, |s| {
     a.delete("/t/c/x", -1);
     a.event(std::time::Duration::from_millis(700));
 });
+
+/// The thread of its connection must end, and so must the server when it is told to.
+#[test]
+fn a_client_that_closes_its_session_and_takes_no_reply_holds_nothing_up() {
+    if !targets().contains(&Target::Zabkeeper) {
+        return;
+    }
+    let reads: Vec<u8> = (2..40)
+        .flat_map(|xid| {
+            let mut body = "/big".to_owned().to_bytes();
+            body.push(0);
+            framed(&request_frame(xid, OpCode::GetData.as_i32(), &body))
+        })
+        .collect();
+    let close = framed(&request_frame(99, OpCode::CloseSession.as_i32(), &[]));
+    let big = Some(vec![7; 1_000_000].into());
+    // Behind a write the reads are answered with it; without one they are stopped by what is unsent.
+    for first in [framed(&request_frame(1, OpCode::Sync.as_i32(), &[0; 4])), {
+        let (path, data, version) = ("/big".to_owned(), big.clone(), -1);
+        let request = zabkeeper::proto::messages::SetDataRequest { path, data, version };
+        framed(&request_frame(1, OpCode::SetData.as_i32(), &request.to_bytes()))
+    }] {
+        let mut server = TestServer::start(Target::Zabkeeper, &Setup::default());
+        let story = Story::new(&server);
+        assert_eq!(story.client("a").create_buffer("/big", big.clone()).unwrap().header.err, 0);
+        let mut silent = story.raw();
+        assert!(silent.handshake(&new_session(30_000)).is_some());
+        silent.send_raw(&[&*first, &reads, &close].concat());
+        // It is under way once the first reply has come.
+        silent.packet();
+        drop(story);
+        assert!(server.stop().success());
+        assert!(server.log().contains("Exiting normally"));
+    }
+}

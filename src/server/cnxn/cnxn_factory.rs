@@ -94,9 +94,14 @@ impl CnxnTable {
         }
     }
 
-    /// The session is served by this connection now (`addSession`).
+    /// The session is served by this connection now (`addSession`), and by no other: of two that
+    /// reconnect at once the earlier one is closed.
     pub fn add_session(&self, id: SessionId, cnxn: &Arc<ServerCnxn>) {
-        self.by_session.lock().insert(id, Arc::clone(cnxn));
+        let earlier = self.by_session.lock().insert(id, Arc::clone(cnxn));
+        if let Some(earlier) = earlier {
+            earlier.set_stale();
+            earlier.close();
+        }
     }
 
     /// Closes the connection that serves a session (`closeSession`); false when none does.

@@ -106,7 +106,8 @@ pub fn run(server: &Arc<ZooKeeperServer>, cnxn: &Arc<ServerCnxn>) {
         .and_then(|()| serve_requests(server, cnxn, &mut frames));
     drop(frames);
     report(server, cnxn, &reason);
-    if matches!(reason, Disconnect::AfterFlush) {
+    // Also when the session was closed, and the client has not taken its last replies yet.
+    if matches!(reason, Disconnect::AfterFlush) || cnxn.outbox().is_closing() {
         finish_sending(server, cnxn);
     }
     server.remove_cnxn(cnxn);
@@ -141,7 +142,12 @@ fn finish_sending(server: &ZooKeeperServer, cnxn: &Arc<ServerCnxn>) {
     cnxn.set_stale();
     cnxn.close_after_flush();
     flush(server, cnxn);
-    cnxn.outbox().wait_until_closed(LAST_WORDS);
+    let deadline = Instant::now() + LAST_WORDS;
+    // The final processor may have taken it out of the table already, so that the one who stops the
+    // server does not find it.
+    while cnxn.outbox().is_closing() && server.is_running() && Instant::now() < deadline {
+        cnxn.outbox().wait_until_closed(LAST_WORDS / 100);
+    }
 }
 
 /// Up to the connect request, answered by the time the session is made.
@@ -252,6 +258,11 @@ fn serve_requests(
         let result = process_packet(server, cnxn, frames.frame(length), &mut scratch);
         frames.advance(length);
         result?;
+        if cnxn.outbox().is_full() {
+            // A few bytes of requests can ask for any amount of replies.
+            flush(server, cnxn);
+            cnxn.outbox().wait_until_drained();
+        }
     }
 }
 

@@ -62,6 +62,12 @@ pub fn process_connect_request(
         return Err(Disconnect::AfterFlush);
     };
     bind_session(server, cnxn, Arc::clone(&session));
+    if session.is_closing() {
+        // The final processor may have looked for the session's connection before we were it.
+        log::info!("Invalid session {id} for client /{}, it is being closed", cnxn.remote());
+        send_connect_response(server, cnxn, None);
+        return Err(Disconnect::AfterFlush);
+    }
     send_connect_response(server, cnxn, Some(&session));
     Ok(())
 }

@@ -179,6 +179,13 @@ impl Outbox {
     /// The last frame is in: when all is sent the socket is shut down, which ends its thread.
     pub fn close_after_flush(&self) {
         self.state.lock().close_after_flush = true;
+        self.drained.notify_all();
+    }
+
+    /// True from [`Outbox::close_after_flush`] until all is sent: the socket still has to be closed.
+    pub fn is_closing(&self) -> bool {
+        let state = self.state.lock();
+        state.close_after_flush && !state.closed
     }
 
     /// Drops what is unsent and shuts the socket down.
@@ -197,10 +204,15 @@ impl Outbox {
         self.drained.notify_all();
     }
 
-    /// Waits until at most [`UNSENT_BYTES_MAX`] bytes are unsent or the connection is closed.
+    /// Whether the client must take something before more is read from it.
+    pub fn is_full(&self) -> bool {
+        self.state.lock().unsent() > UNSENT_BYTES_MAX
+    }
+
+    /// Waits until at most [`UNSENT_BYTES_MAX`] bytes are unsent, or nothing is read any more.
     pub fn wait_until_drained(&self) {
         let mut state = self.state.lock();
-        while !state.closed && state.unsent() > UNSENT_BYTES_MAX {
+        while !state.closed && !state.close_after_flush && state.unsent() > UNSENT_BYTES_MAX {
             self.drained.wait(&mut state);
         }
     }
@@ -267,9 +279,9 @@ impl Outbox {
                     if batch.bytes.capacity() <= SPARE_BYTES_MAX {
                         state.spare = batch.bytes;
                     }
-                    if is_selector {
-                        self.drained.notify_all();
-                    }
+                    // Whoever sent it: the thread that waits may have left its bytes to another
+                    // one than a selector. Costs next to nothing when nobody waits.
+                    self.drained.notify_all();
                 }
                 Err(Errno::AGAIN) => {
                     state.blocked = Some(batch);
@@ -362,6 +374,41 @@ mod tests {
         let bytes = reader.join().unwrap();
         assert_eq!(bytes.len(), total);
         assert!(bytes.ends_with(b"\0\0\0\x04last"));
+    }
+
+    #[test]
+    fn a_waiting_reader_is_woken_whoever_sends_and_when_nothing_is_read_any_more() {
+        let megabyte = vec![7; UNSENT_BYTES_MAX];
+        let check = |act: &dyn Fn(&Outbox, &TcpStream), is_closing: bool| {
+            let (server, mut client) = pair();
+            let reader = std::thread::spawn(move || {
+                let mut bytes = Vec::new();
+                client.read_to_end(&mut bytes).unwrap();
+            });
+            let outbox = Outbox::default();
+            frame(&outbox, b"x!", Some(&megabyte));
+            assert!(outbox.is_full());
+            std::thread::scope(|scope| {
+                let waiter = scope.spawn(|| outbox.wait_until_drained());
+                act(&outbox, &server);
+                waiter.join().unwrap();
+            });
+            assert_eq!(outbox.is_closing(), is_closing);
+            outbox.close_now(&server);
+            assert!(!outbox.is_closing());
+            reader.join().unwrap();
+        };
+        // As the applying thread does, whose send the socket takes at once.
+        let flush = |outbox: &Outbox, socket: &TcpStream| {
+            if outbox.flush(socket) == Flush::Blocked {
+                while outbox.flush_blocked(socket) == Flush::Blocked {
+                    std::thread::yield_now();
+                }
+            }
+        };
+        check(&flush, false);
+        check(&|outbox, _| outbox.close_after_flush(), true);
+        check(&|outbox, socket| outbox.close_now(socket), false);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `ServerCnxn` / `NIOServerCnxn`: one client connection as the rest of the server sees it.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -254,6 +254,12 @@ impl ServerCnxn {
     /// Closes once everything unsent has been sent (`sendCloseSession`).
     pub fn close_after_flush(&self) {
         self.outbox.close_after_flush();
+    }
+
+    /// Nothing more is read: wakes the connection's thread, which sees to it that a client that does
+    /// not take its last replies is closed all the same.
+    pub fn stop_reading(&self) {
+        let _ = self.socket.shutdown(Shutdown::Read); // It may be gone already.
     }
 
     /// Closes at once; the connection's thread sees the end of its stream and cleans up.
