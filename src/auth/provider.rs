@@ -108,7 +108,10 @@ pub struct MatchValues<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum AuthConfigError {
     /// The hash of the digest scheme is not known.
-    #[error("don't support this ACL digest algorithm: {0} in the current environment")]
+    #[error(
+        "don't support this ACL digest algorithm: {0} in the current environment \
+         (zookeeper.DigestAuthenticationProvider.digestAlg={0})"
+    )]
     DigestAlgorithm(String),
     /// Authentication is enforced, but no scheme named.
     #[error(
@@ -116,7 +119,7 @@ pub enum AuthConfigError {
     )]
     NoEnforcedScheme,
     /// Authentication is enforced with a scheme that no provider has.
-    #[error("Authentication scheme {0} is not available.")]
+    #[error("Authentication scheme {0} is not available (zookeeper.enforce.auth.schemes).")]
     SchemeNotAvailable(String),
 }
 

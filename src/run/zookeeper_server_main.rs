@@ -9,6 +9,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::auth::AuthConfigError;
 use crate::common::config::{
     Configuration, ServerConfig, SnapshotCompression, SystemProperties, split_words,
 };
@@ -181,6 +182,10 @@ fn start(
             .map_err(|error| match error {
                 StartError::Persistence(PersistenceError::Datadir(_)) => {
                     (ExitCode::UnableToAccessDatadir, error.to_string())
+                }
+                StartError::Auth(error @ AuthConfigError::SchemeNotAvailable(_)) => {
+                    let text = format!("Invalid arguments, exiting abnormally: {error}");
+                    (ExitCode::InvalidInvocation, text)
                 }
                 error => unexpected(error.to_string()),
             })?;

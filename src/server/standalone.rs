@@ -2,9 +2,10 @@
 //! (`ZooKeeperServer.startup`, `shutdownComponents`).
 
 use std::io;
+use std::net::TcpListener;
 use std::sync::Arc;
 
-use super::cnxn::accept_thread::AcceptThread;
+use super::cnxn::accept_thread::{AcceptThread, bind_client_port};
 use super::cnxn::selector_thread::SelectorThread;
 use super::container_manager::{ContainerManager, ContainerServer, ContainerSettings};
 use super::final_request_processor::FinalRequestProcessor;
@@ -66,6 +67,7 @@ impl StandaloneServer {
         let providers = Arc::new(ProviderRegistry::new(&(&*config).into(), &metrics)?);
         let auth_helper =
             AuthenticationHelper::new(&EnforceAuthSettings::from(&*config), &providers)?;
+        let client_socket = bind_client_port(&config)?;
         let restored = restore::restore(&mut snap_log, &config, &metrics)?;
         let Restored { tree, sessions, is_newest_snapshot_complete, has_removed_ephemerals } =
             restored;
@@ -123,7 +125,7 @@ impl StandaloneServer {
             first_processor: prep,
             selectors,
         };
-        match standalone.open(&config, listener) {
+        match standalone.open(&config, client_socket, listener) {
             Ok(()) => Ok(standalone),
             Err(error) => {
                 // The chain's threads end when they are told to.
@@ -137,6 +139,7 @@ impl StandaloneServer {
     fn open(
         &mut self,
         config: &ServerConfig,
+        client_socket: Option<TcpListener>,
         listener: &Arc<dyn ServerListener>,
     ) -> io::Result<()> {
         let server = &self.server;
@@ -149,8 +152,8 @@ impl StandaloneServer {
         if let Some(path_stats) = server.path_stats() {
             self.path_stats = path_stats.start()?;
         }
-        if let Some(port) = config.client_port {
-            let thread = AcceptThread::start(server, config.client_port_address, port)?;
+        if let Some(socket) = client_socket {
+            let thread = AcceptThread::start(server, socket)?;
             server.set_client_port(thread.address().port());
             self.accept.push(thread);
         }

@@ -17,6 +17,8 @@ mod random;
 mod reaper;
 mod sessions;
 mod settings;
+mod starts;
+mod storage_settings;
 mod watches;
 mod words;
 

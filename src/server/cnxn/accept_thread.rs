@@ -14,6 +14,7 @@ use socket2::{Domain, Socket, Type};
 use super::cnxn_factory::fast_close;
 use super::cnxn_thread;
 use super::server_cnxn::ServerCnxn;
+use crate::common::config::ServerConfig;
 use crate::common::thread::{self, OwnedThread};
 use crate::proto::Id;
 use crate::server::zookeeper_server::ZooKeeperServer;
@@ -36,13 +37,11 @@ pub struct AcceptThread {
 }
 
 impl AcceptThread {
-    /// Binds `host` (all interfaces when `None`) and `port`, and starts accepting for `server`.
+    /// Starts accepting for `server`.
     pub fn start(
         server: &Arc<ZooKeeperServer>,
-        host: Option<IpAddr>,
-        port: u16,
+        listener: TcpListener,
     ) -> std::io::Result<AcceptThread> {
-        let listener = bind(host, port, server.config().client_port_listen_backlog)?;
         let address = listener.local_addr()?;
         let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         log::info!("binding to port {}", java_socket_address(address));
@@ -80,6 +79,16 @@ fn java_socket_address(address: SocketAddr) -> String {
     } else {
         format!("/{address}")
     }
+}
+
+/// The socket for clients without TLS, if there is to be one. It is bound before the data is looked
+/// at, so that a second server on the same port ends without touching the directory of the first.
+/// Clients that connect before the server serves wait in the backlog.
+pub fn bind_client_port(config: &ServerConfig) -> std::io::Result<Option<TcpListener>> {
+    let Some(port) = config.client_port else { return Ok(None) };
+    bind(config.client_port_address, port, config.client_port_listen_backlog)
+        .map(Some)
+        .map_err(|error| std::io::Error::new(error.kind(), format!("clientPort={port}: {error}")))
 }
 
 fn bind(host: Option<IpAddr>, port: u16, backlog: i32) -> std::io::Result<TcpListener> {
