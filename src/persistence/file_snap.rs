@@ -209,8 +209,11 @@ impl FileSnap {
             log::info!("Reading snapshot {}", path.display());
             sessions.clear();
             sink.clear();
-            let mut stream = SnapReader::open(self.disk.as_ref(), &path)?;
-            match read_snapshot(&mut stream, sink, sessions) {
+            // One that cannot be opened is as good as broken: an older one may still do.
+            let read = SnapReader::open(self.disk.as_ref(), &path)
+                .map_err(io::Error::other)
+                .and_then(|mut stream| read_snapshot(&mut stream, sink, sessions));
+            match read {
                 Ok(trailer) => {
                     let timestamp_s = self.disk.modified_s(&path).at("stat", &path)?;
                     let info = SnapshotInfo { zxid, timestamp_s, path };

@@ -145,15 +145,7 @@ impl MappedFile {
             window.map.get_mut(from..from + bytes.len())
         });
         match target {
-            Some(target) => {
-                // The process may be killed between any two stores, and a copy may store its end
-                // first. A record is nothing as long as its length is 0, and then must be whole.
-                let (head, rest) = bytes.split_at(bytes.len().min(HEAD_BYTES));
-                let (head_target, rest_target) = target.split_at_mut(head.len());
-                rest_target.copy_from_slice(rest);
-                compiler_fence(Ordering::SeqCst);
-                head_target.copy_from_slice(head);
-            }
+            Some(target) => copy_records(bytes, target),
             None => return self.file.write_all_at(bytes, self.position),
         }
         Ok(())
@@ -204,6 +196,36 @@ impl LogFile for MappedFile {
         }
         Ok(())
     }
+}
+
+/// Copies a batch of records to a place of its length, one after the other.
+///
+/// The process may be killed between any two stores, most likely where the copy waits for a page,
+/// and a copy may store its end first. A record is nothing as long as its length is 0, and then
+/// must be whole; and there must be none behind one that is nothing, for that would be damage.
+fn copy_records(mut bytes: &[u8], mut target: &mut [u8]) {
+    while !bytes.is_empty() {
+        let (record, later) = bytes.split_at(first_record_bytes(bytes));
+        let (record_target, later_target) = target.split_at_mut(record.len());
+        let (head, rest) = record.split_at(record.len().min(HEAD_BYTES));
+        let (head_target, rest_target) = record_target.split_at_mut(head.len());
+        rest_target.copy_from_slice(rest);
+        compiler_fence(Ordering::SeqCst);
+        head_target.copy_from_slice(head);
+        compiler_fence(Ordering::SeqCst);
+        (bytes, target) = (later, later_target);
+    }
+}
+
+/// The length of the first record of a batch; of all of it when there is none.
+fn first_record_bytes(bytes: &[u8]) -> usize {
+    bytes
+        .get(8..HEAD_BYTES)
+        .and_then(|length| length.try_into().ok())
+        .and_then(|length| usize::try_from(i32::from_be_bytes(length)).ok())
+        .map(|payload| HEAD_BYTES + payload + 1)
+        .filter(|record| *record <= bytes.len())
+        .unwrap_or(bytes.len())
 }
 
 /// The size that a file of `size` bytes gets before it is written up to `end`
@@ -275,6 +297,28 @@ mod tests {
             check(pre_alloc, &[16, 1, 4095, 4096, 4097, 1, 1, 300_000, 7, 200_000, 9], None);
             check(pre_alloc, &[16, 5000, 3, 70_000, 3], Some(Method::Write));
         }
+    }
+
+    #[test]
+    fn a_batch_is_copied_record_by_record() {
+        let record = |payload: usize| {
+            let mut bytes = vec![3; HEAD_BYTES + payload + 1];
+            bytes[8..HEAD_BYTES].copy_from_slice(&(payload as u32).to_be_bytes());
+            bytes
+        };
+        let check = |batch: &[u8], first: usize| {
+            assert_eq!(first_record_bytes(batch), first, "{batch:?}");
+            let mut target = vec![0; batch.len()];
+            copy_records(batch, &mut target);
+            assert_eq!(target, batch);
+        };
+        check(&[], 0);
+        check(&[1; 5], 5);
+        check(&record(40), 53);
+        check(&[record(40), record(0), record(7)].concat(), 53);
+        check(&[record(40), vec![1; 11]].concat(), 53);
+        check(&record(40)[..52], 52);
+        check(&[0xff; 60], 60);
     }
 
     #[test]

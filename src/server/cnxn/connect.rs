@@ -30,6 +30,12 @@ pub fn process_connect_request(
         return Err(Disconnect::Throttled);
     }
     server.metrics().connection_request_count.increment();
+    if request.read_only.is_none() {
+        log::warn!(
+            "Connection request from old client /{}; will be dropped if server is in r-o mode",
+            cnxn.remote()
+        );
+    }
     let last_zxid = server.db().last_processed_zxid();
     if request.last_zxid_seen > last_zxid.0 {
         return Err(Disconnect::ZxidAhead(format!(
