@@ -119,7 +119,10 @@ pub enum AuthConfigError {
     )]
     NoEnforcedScheme,
     /// Authentication is enforced with a scheme that no provider has.
-    #[error("Authentication scheme {0} is not available (zookeeper.enforce.auth.schemes).")]
+    #[error(
+        "Authentication scheme {0} is not available (zookeeper.enforce.auth.schemes, or \
+         zookeeper.sessionRequireClientSASLAuth=true)."
+    )]
     SchemeNotAvailable(String),
 }
 

@@ -8,6 +8,7 @@ mod support;
 
 mod acls;
 mod hostile;
+mod in_process;
 mod limits;
 mod log_records;
 mod multi;

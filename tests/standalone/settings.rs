@@ -270,6 +270,35 @@ fn weights_of_the_connection_throttle() {
 }
 
 #[test]
+fn the_connection_throttle_raises_its_drop_chance() {
+    let conf = [
+        "connection_throttle_tokens=1",
+        "connection_throttle_fill_time=600000",
+        "connection_throttle_freeze_time=1",
+        "connection_throttle_drop_increase=0.75",
+        "4lw.commands.whitelist=mntr",
+    ];
+    check_lines("the_connection_throttle_raises_its_drop_chance", &|target| {
+        let server = TestServer::start(target, &Setup::new(&conf, &[]));
+        let chance = || {
+            let mntr = server.word("mntr");
+            let line = mntr.lines().find(|line| line.contains("connection_drop_probability"));
+            line.unwrap_or("none").to_owned()
+        };
+        let mut lines = vec![chance()];
+        for _ in 0..4 {
+            let mut wire = Wire::open(server.addr());
+            let has_session = wire.handshake(&new_session(20_000)).is_some();
+            lines.push(format!("session: {has_session}, {}", chance()));
+            // The chance changes at most once in a millisecond.
+            let begin = Instant::now();
+            wait_until(PATIENCE, || (begin.elapsed() > Duration::from_millis(5)).then_some(()));
+        }
+        lines
+    });
+}
+
+#[test]
 fn the_reaper_keeps_to_its_rate() {
     let setup = Setup::new(
         &[],

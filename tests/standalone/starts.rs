@@ -109,6 +109,8 @@ const REFUSED: &[(&str, &[&str])] = &[
     ("connection_throttle_drop_increase=x", &["connection_throttle_drop_increase", "x"]),
     ("enforce.auth.enabled=true", &["enforce.auth.schemes"]),
     ("enforce.auth.enabled=true\nenforce.auth.schemes=foo", &["enforce.auth.schemes", "foo"]),
+    ("sessionRequireClientSASLAuth=true", &["sessionRequireClientSASLAuth", "sasl"]),
+    ("maxSessionTimeout=-5", &["maxSessionTimeout", "-5"]),
     ("DigestAuthenticationProvider.digestAlg=FOO", &["digestAlg", "FOO"]),
     ("pathStats.sampleRate=x", &["pathStats.sampleRate", "x"]),
     ("pathStats.slotCapacity=0", &["pathStats.slotCapacity", "0"]),
