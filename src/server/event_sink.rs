@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::cnxn::cnxn_factory::CnxnTable;
 use super::cnxn::server_cnxn::ServerCnxn;
+use super::server_stats::ServerStats;
 use crate::auth::AclPolicy;
 use crate::common::path_utils::top_namespace;
 use crate::jute::OutputExt;
@@ -37,6 +38,7 @@ pub struct EventSink<'a> {
     cnxns: &'a CnxnTable,
     acl_policy: &'a AclPolicy,
     metrics: &'a ServerMetrics,
+    stats: &'a ServerStats,
     touched: &'a mut Vec<Arc<ServerCnxn>>,
 }
 
@@ -46,9 +48,10 @@ impl<'a> EventSink<'a> {
         cnxns: &'a CnxnTable,
         acl_policy: &'a AclPolicy,
         metrics: &'a ServerMetrics,
+        stats: &'a ServerStats,
         touched: &'a mut Vec<Arc<ServerCnxn>>,
     ) -> Self {
-        EventSink { cnxns, acl_policy, metrics, touched }
+        EventSink { cnxns, acl_policy, metrics, stats, touched }
     }
 
     /// The connection has something to send.
@@ -84,6 +87,7 @@ impl WatchSink for EventSink<'_> {
                 touched.push(Arc::clone(cnxn));
             }
         });
+        self.stats.add_packets_sent(delivered);
         self.metrics.watch_bytes.add(delivered * (frame.len() as i64 - 4));
     }
 

@@ -50,8 +50,13 @@ impl RequestProcessor for FinalRequestProcessor {
         while requests.peek().is_some() {
             let mut last_zxid = None;
             let mut tree = server.db().tree_mut();
-            let mut sink =
-                EventSink::new(server.cnxns(), server.acl_policy(), server.metrics(), &mut touched);
+            let mut sink = EventSink::new(
+                server.cnxns(),
+                server.acl_policy(),
+                server.metrics(),
+                server.stats(),
+                &mut touched,
+            );
             for request in requests.by_ref().take(GUARD_BATCH) {
                 if let Some(zxid) = process(server, &mut tree, &mut sink, &request, &mut scratch) {
                     last_zxid = Some(zxid);
@@ -250,6 +255,7 @@ pub fn answer_read(
     }
     if event_count > 0 {
         cnxn.send_events(&events, event_count);
+        server.stats().add_packets_sent(i64::try_from(event_count).unwrap_or(i64::MAX));
     }
     if cnxn.is_stale() {
         // Its watches were dropped already, perhaps before this one came. See `remove_cnxn`.

@@ -84,6 +84,11 @@ impl ServerStats {
         self.packets_sent.increment();
     }
 
+    /// So many packets were sent to clients.
+    pub fn add_packets_sent(&self, count: i64) {
+        self.packets_sent.add(count);
+    }
+
     /// The size of a reply with its length prefix.
     pub fn update_client_response_size(&self, bytes: i32) {
         self.client_response_stats.set_last_buffer_size(bytes);

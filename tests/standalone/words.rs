@@ -257,6 +257,50 @@ story!(crst_and_srst_reset_the_counters on PLAIN, |s| {
     assert!(count("Sent: ") < 10);
 });
 
+story!(packets_are_counted_as_java_counts_them on PLAIN, |s| {
+    wait_for_quiet(s);
+    let mut a = s.client("a");
+    let mut b = s.client("b");
+    s.server.word("srst");
+    s.server.word("crst");
+    let counts = |what: &str| {
+        let srvr = s.server.word("srvr");
+        let count = |name: &str| {
+            srvr.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned()
+        };
+        s.note(format!("{what}: {}, {}", count("Received: "), count("Sent: ")));
+    };
+    counts("at the beginning");
+    for _ in 0..10 {
+        a.ping();
+    }
+    counts("10 pings later");
+    a.get("/t", true);
+    b.add_watch("/t", 1);
+    a.set("/t", "x", -1);
+    b.ping();
+    counts("a read, two watches, a write, two events, a ping later");
+    let cons = s.server.word("cons");
+    for peer in [&a, &b] {
+        let id = format!("sid={:#x},", peer.id);
+        let line = cons.lines().find(|line| line.contains(&id)).unwrap_or_default();
+        let shown = ["(queued", "recved", "sent", "lop", "to", "lcxid"];
+        let fields: Vec<&str> = line
+            .trim_end_matches(')')
+            .split(',')
+            .map(|field| field.rsplit('(').next().unwrap_or_default())
+            .filter(|field| shown.iter().any(|name| field.starts_with(name)))
+            .collect();
+        s.note(format!("cons: {}", fields.join(" ")));
+    }
+    a.exists("/missing", false);
+    a.auth("digest", "x:y");
+    a.set("/missing", "x", -1);
+    counts("three more");
+    b.close();
+    counts("and a close");
+});
+
 story!(watch_words on PLAIN, |s| {
     wait_for_quiet(s);
     note_word(s, "wchs");
@@ -271,7 +315,9 @@ story!(watch_words on PLAIN, |s| {
     b.get("/t/n", true);
     b.add_watch("/t", 1);
     b.add_watch("/t/p", 0);
-    note_word_sorted(s, "wchs");
+    for line in s.server.word("wchs").lines() {
+        s.note(format!("wchs: {line}"));
+    }
     note_word_sorted(s, "wchc");
     note_word_sorted(s, "wchp");
 });

@@ -253,12 +253,12 @@ impl Peer {
     }
 
     /// Sends the collected requests in one write, then notes all that comes up to the last reply.
-    pub fn end_burst(&mut self) {
+    /// The codes of the replies.
+    pub fn end_burst(&mut self) -> Vec<i32> {
         let burst = self.burst.take().expect("a burst");
         self.wire.send_raw(&burst.bytes);
-        for (op, xid) in burst.awaited {
-            self.receive_reply(op, xid);
-        }
+        let replies = burst.awaited.into_iter().map(|(op, xid)| self.receive_reply(op, xid));
+        replies.map_while(|reply| reply.map(|packet| packet.header.err)).collect()
     }
 
     /// A request with an xid of the caller's choice, to be answered with `reply_xid`.
@@ -280,20 +280,6 @@ impl Peer {
             Received::Nothing => "not closed".into(),
         };
         self.note(format!("< {line}"));
-    }
-
-    /// Notes the events that still came, then the end.
-    pub fn expect_closed_after_events(&mut self) {
-        loop {
-            match self.wire.receive() {
-                Received::Frame(frame) => {
-                    let line = self.log.names.borrow().packet(0, &parse_packet(&frame));
-                    self.note(format!("< {line}"));
-                }
-                Received::Closed => return self.note("< closed".into()),
-                Received::Nothing => return self.note("< not closed".into()),
-            }
-        }
     }
 
     /// The highest zxid that came in a header.

@@ -315,6 +315,7 @@ fn answer_word(
     let written = socket
         .set_write_timeout(Some(LAST_WORDS))
         .and_then(|()| socket.write_all(answer.as_bytes()));
+    server.stats().increment_packets_sent();
     // Before the client sees the end: who asks again must not find this connection counted.
     server.remove_cnxn(cnxn);
     let result = written.and_then(|()| socket.shutdown(Shutdown::Write));
