@@ -141,7 +141,8 @@ fn run(server: &Arc<ZooKeeperServer>, listener: &TcpListener, stop: &OwnedFd) {
         }
         if threads.len() >= reap_at {
             threads.retain(|thread| !thread.is_finished());
-            reap_at = 64 + 2 * threads.len();
+            // Each that waits to be joined holds two of the process's memory mappings.
+            reap_at = 64 + threads.len() + threads.len() / 4;
         }
     }
     // Those accepted a moment ago may not be in the table of anybody who closes them.
