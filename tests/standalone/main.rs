@@ -7,6 +7,7 @@
 mod support;
 
 mod acls;
+mod concurrency;
 mod hostile;
 mod in_process;
 mod limits;
