@@ -165,9 +165,14 @@ fn single_settings_of_connections_and_writes() {
         let begin = Instant::now();
         a.create("/a", "", 0);
         s.note(format!("a write waits: {}", begin.elapsed() >= wait));
-        let begin = Instant::now();
-        a.exists("/a", false);
-        s.note(format!("a read waits: {}", begin.elapsed() >= wait));
+        // One of several, for the machine may be busy.
+        let mut is_read_quick = || {
+            let begin = Instant::now();
+            a.exists("/a", false);
+            begin.elapsed() < wait
+        };
+        let quick = [(); 3].map(|()| is_read_quick());
+        s.note(format!("reads wait: {}", quick == [false; 3]));
         a.auth("ensemble", "two");
         a.who_am_i();
         let mut b = s.client("b");
@@ -220,19 +225,27 @@ fn ops_that_wait_for_too_long_are_throttled() {
             }
             wire.send_raw(&bytes);
         }
-        let (mut done, mut throttled, mut others) = (0, 0, Vec::new());
+        let (mut throttled, mut others) = (0, Vec::new());
         for wire in &mut wires {
             for xid in 1..=100 {
                 let header = wire.packet().header;
                 assert_eq!(header.xid, xid);
                 match header.err {
-                    0 => done += 1,
+                    0 => {}
                     -127 => throttled += 1,
                     other => others.push(other),
                 }
             }
         }
-        lines.push(format!("done {}, throttled {}, {others:?}", done > 0, throttled > 0));
+        lines.push(format!("throttled: {}, others: {others:?}", throttled > 0));
+        // Alone, one waits for nobody; the machine may be busy, though.
+        let is_done = || {
+            wires[0].send(1, OpCode::Create.as_i32(), &body);
+            let code = wires[0].packet().header.err;
+            throttled += i32::from(code == -127);
+            (code == 0).then_some(())
+        };
+        lines.push(format!("done alone: {}", wait_until(PATIENCE, is_done).is_some()));
         let mntr = server.word("mntr");
         let metric = |name: &str| {
             let line = mntr.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('\t'));

@@ -39,7 +39,7 @@ pub struct ServerConfig {
     pub client_port: Option<u16>,
     /// Address to listen at with `client_port`; `None` means all of them.
     pub client_port_address: Option<IpAddr>,
-    /// Port for clients with TLS.
+    /// Port for clients with TLS; a start with it is refused for now.
     pub secure_client_port: Option<u16>,
     /// Address to listen at with `secure_client_port`.
     pub secure_client_port_address: Option<IpAddr>,
@@ -69,7 +69,8 @@ pub struct ServerConfig {
     pub jvm_pause_sleep_time_ms: i64,
     /// Java class of the metrics back end.
     pub metrics_provider_class_name: String,
-    /// The text of the configuration file; empty without one.
+    /// The text of the configuration file; empty without one. For the admin command of that name,
+    /// which is not there yet; `/zookeeper/config` of a standalone server is empty, as in Java.
     pub initial_config: String,
     // Storage.
     /// Step in which the transaction log grows; 0 or less means no preallocation.
@@ -78,11 +79,12 @@ pub struct ServerConfig {
     pub snap_count: i32,
     /// Log size between snapshots; 0 or less means no such limit.
     pub snap_size_limit_kb: i64,
-    /// Committed transactions kept in memory; at least 500.
+    /// Committed transactions kept in memory; at least 500. Read by ensembles only.
     pub commit_log_count: i32,
     /// Size at which a new log is started; 0 or less means never.
     pub txn_log_size_limit_kb: i64,
-    /// Size of the logs, as a share of the snapshot, up to which learners are served from them.
+    /// Size of the logs, as a share of the snapshot, up to which learners are served from them. Read
+    /// by ensembles only.
     pub snapshot_size_factor: f64,
     /// Whether transactions are forced to the disk before they are acknowledged.
     pub force_sync: bool,
@@ -108,7 +110,7 @@ pub struct ServerConfig {
     pub max_write_queue_poll_time_ms: i64,
     /// Most transactions forced to the disk at once.
     pub max_batch_size: i32,
-    /// Whether gaps in the committed transactions are accepted (tests).
+    /// Whether gaps in the committed transactions are accepted (tests). Read by ensembles only.
     pub test_allow_discontinuous_proposals: bool,
     // Requests and connections.
     /// Requests under way at which busy connections are no longer read.
@@ -129,7 +131,8 @@ pub struct ServerConfig {
     pub request_stale_connection_check: bool,
     /// Whether requests older than their session timeout are stale.
     pub request_stale_latency_check: bool,
-    /// Time for the pipeline to drain on shutdown.
+    /// Time for the throttle's queue to drain on shutdown. Nothing reads it: here requests wait on
+    /// the threads of their connections, which end at once.
     pub request_throttler_shutdown_timeout_ms: i32,
     /// Size of the token bucket for new connections; 0 means no throttle.
     pub connection_throttle_tokens: i32,
@@ -182,12 +185,12 @@ pub struct ServerConfig {
     pub znode_container_max_per_minute: i32,
     /// Age at which containers that never had children are deleted; 0 means never.
     pub znode_container_max_never_used_interval_ms: i64,
-    /// Java class of the watch manager.
+    /// Java class of the watch manager; checked only.
     pub watch_manager_name: Option<String>,
     // Authentication and permissions.
     /// Whether permissions are not checked.
     pub skip_acl: bool,
-    /// Whether writes are checked before they are forwarded.
+    /// Whether writes are checked before they are forwarded. Read by ensembles only, as in Java.
     pub enable_eager_acl_check: bool,
     /// Whether the scheme `digest` exists.
     pub digest_authentication_provider_enabled: bool,
@@ -205,7 +208,7 @@ pub struct ServerConfig {
     pub enforce_auth_schemes: Option<String>,
     /// As the two above, for the scheme `sasl`.
     pub session_require_client_sasl_auth: bool,
-    /// Whether connections survive a failed SASL exchange.
+    /// Whether connections survive a failed SASL exchange. Waits for SASL.
     pub allow_sasl_failed_clients: bool,
     // The sample of the requests' paths.
     /// Whether a sample of the requests is counted by path and logged.
