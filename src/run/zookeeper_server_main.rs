@@ -2,6 +2,7 @@
 //! `zabkeeper server PORT DATADIR [TICKTIME [MAXCNXNS]]`, with `-Dname=value` anywhere.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, unbounded};
@@ -102,8 +103,16 @@ fn serve(config: Arc<ServerConfig>) -> ExitCode {
     };
     let signals_handle = signals.handle();
     let on_signal = stop.clone();
+    let serving = Arc::new(AtomicBool::new(false));
+    let is_orderly = Arc::clone(&serving);
     let signal_thread = thread::spawn("SignalHandler", thread::STACK_BYTES, move || {
         for signal in signals.forever() {
+            // While data are loaded nobody listens and nothing can be lost. A second signal is for
+            // somebody who does not want to wait for an orderly end.
+            if !is_orderly.swap(false, Ordering::SeqCst) {
+                log::info!("Ending at once on signal {signal}");
+                std::process::exit(ExitCode::ExecutionFinished.value().into());
+            }
             let _ = on_signal.send(Stop::Signal(signal)); // Main has gone: it is stopping already.
         }
     });
@@ -116,6 +125,7 @@ fn serve(config: Arc<ServerConfig>) -> ExitCode {
             code
         }
         Ok(running) => {
+            serving.store(true, Ordering::SeqCst);
             let code = match stopped.recv() {
                 Ok(Stop::Failure(code)) => code,
                 Ok(Stop::Signal(signal)) => {
@@ -174,7 +184,6 @@ fn start(
         (ExitCode::UnexpectedError, format!("Unexpected exception, exiting abnormally: {error}"))
     };
     let mut cleanup = cleanup_manager(config, &disk, &snap_log);
-    cleanup.start().map_err(|error| unexpected(error.to_string()))?;
     let pause_monitor =
         PauseMonitor::start(config, metrics).map_err(|error| unexpected(error.to_string()))?;
     let server =
@@ -189,6 +198,8 @@ fn start(
                 }
                 error => unexpected(error.to_string()),
             })?;
+    // Not before: it reads whole snapshots, and the start needs the disk.
+    cleanup.start().map_err(|error| unexpected(error.to_string()))?;
     Ok(Running { server, _cleanup: cleanup, _pause_monitor: pause_monitor })
 }
 

@@ -16,7 +16,7 @@ use super::read_requests::{self, ReadContext};
 use super::request::Request;
 use super::request_body::RequestBody;
 use super::request_processor::RequestProcessor;
-use super::zookeeper_server::ZooKeeperServer;
+use super::zookeeper_server::{State, ZooKeeperServer};
 use crate::common::time;
 use crate::proto::{Code, Id, OpCode, SessionId, Txn, Zxid};
 use crate::tree::{DataTree, ProcessTxnResult};
@@ -50,6 +50,7 @@ impl RequestProcessor for FinalRequestProcessor {
         while requests.peek().is_some() {
             let mut last_zxid = None;
             let mut tree = server.db().tree_mut();
+            let _guard = StopServingOnPanic(server);
             let mut sink = EventSink::new(
                 server.cnxns(),
                 server.acl_policy(),
@@ -91,6 +92,17 @@ impl RequestProcessor for FinalRequestProcessor {
 
     fn shutdown(&self) {
         log::info!("shutdown of request processor complete");
+    }
+}
+
+/// Dropped before the tree's guard: nobody is answered from a tree that is half changed.
+struct StopServingOnPanic<'a>(&'a ZooKeeperServer);
+
+impl Drop for StopServingOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.set_state(State::Error);
+        }
     }
 }
 

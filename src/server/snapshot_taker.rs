@@ -7,27 +7,31 @@ use std::sync::Arc;
 
 use super::zookeeper_server::ZooKeeperServer;
 use crate::common::exit_code::ExitCode;
+use crate::common::sync::{Mutex, Rank};
 use crate::common::thread::{self, CriticalError, OwnedThread, ServerListener};
 use crate::common::time;
 use crate::persistence::{FileSnap, PersistenceError, TreeSnapshot};
 use crate::tree::DataTree;
 
-/// Owned by whoever triggers snapshots.
+/// Owned by whoever triggers snapshots; clones share the one that is under way, and the last to go
+/// waits for it. So a trigger that dies can say so before a slow disk is done.
+#[derive(Clone)]
 pub struct SnapshotTaker {
     snap: Arc<FileSnap>,
     listener: Arc<dyn ServerListener>,
-    running: Option<OwnedThread>,
+    running: Arc<Mutex<Option<OwnedThread>>>,
 }
 
 impl SnapshotTaker {
     /// Writes into the directory of `snap`; a failure stops the server through `listener`.
     pub fn new(snap: Arc<FileSnap>, listener: Arc<dyn ServerListener>) -> Self {
-        SnapshotTaker { snap, listener, running: None }
+        SnapshotTaker { snap, listener, running: Arc::new(Mutex::new(Rank::Leaf, None)) }
     }
 
     /// Starts a snapshot of the state as it is now or a little later; false when one is under way.
-    pub fn start(&mut self, server: &Arc<ZooKeeperServer>) -> bool {
-        if self.running.as_ref().is_some_and(|thread| !thread.is_finished()) {
+    pub fn start(&self, server: &Arc<ZooKeeperServer>) -> bool {
+        let mut running = self.running.lock();
+        if running.as_ref().is_some_and(|thread| !thread.is_finished()) {
             return false;
         }
         let (snap, server) = (Arc::clone(&self.snap), Arc::clone(server));
@@ -43,7 +47,7 @@ impl SnapshotTaker {
             },
         );
         match started {
-            Ok(thread) => self.running = Some(thread),
+            Ok(thread) => *running = Some(thread),
             // Not fatal: the logs stay, the next one is tried when it is due.
             Err(error) => log::error!("Cannot start a snapshot: {error}"),
         }
@@ -51,8 +55,9 @@ impl SnapshotTaker {
     }
 
     /// Waits for the one under way.
-    pub fn wait(&mut self) {
-        self.running = None;
+    pub fn wait(&self) {
+        let running = self.running.lock().take();
+        drop(running);
     }
 }
 

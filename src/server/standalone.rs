@@ -40,6 +40,7 @@ pub struct StandaloneServer {
     path_stats: Option<PathStatsThread>,
     first_processor: Arc<PrepRequestProcessor>,
     selectors: Vec<SelectorThread>,
+    snapshots: SnapshotTaker,
 }
 
 /// Why a server does not start.
@@ -98,19 +99,19 @@ impl StandaloneServer {
         gauges::register(&server);
         server.set_client_port(config.client_port.unwrap_or(0));
 
-        let mut snapshots =
-            SnapshotTaker::new(Arc::clone(snap_log.snap_log()), Arc::clone(listener));
+        let snapshots = SnapshotTaker::new(Arc::clone(snap_log.snap_log()), Arc::clone(listener));
         if has_removed_ephemerals {
             // No log tells of it: a transaction that is replayed over what was removed, such as the
             // creation of the same node, would be taken for one that was applied before.
             take_snapshot(&server, snap_log.snap_log())?;
-        } else if !is_newest_snapshot_complete {
+        } else if !is_newest_snapshot_complete && last_zxid.0 >= 0 {
             // Java writes it before it serves. The logs hold the same until it is complete.
             snapshots.start(&server);
         }
         let last = Arc::new(FinalRequestProcessor::new(Arc::clone(&server)));
         let sync =
-            Arc::new(SyncRequestProcessor::start(&server, listener, snap_log, snapshots, last)?);
+            SyncRequestProcessor::start(&server, listener, snap_log, snapshots.clone(), last)?;
+        let sync = Arc::new(sync);
         let state = PrepState::new(last_zxid, prep_options(&config));
         let prep = Arc::new(PrepRequestProcessor::start(&server, listener, state, sync)?);
         if let Some(sender) = prep.sender() {
@@ -124,6 +125,7 @@ impl StandaloneServer {
             path_stats: None,
             first_processor: prep,
             selectors,
+            snapshots,
         };
         match standalone.open(&config, client_socket, listener) {
             Ok(()) => Ok(standalone),
@@ -177,6 +179,7 @@ impl StandaloneServer {
         self.server.stop_intake();
         self.first_processor.shutdown();
         self.selectors.iter_mut().for_each(SelectorThread::stop);
+        self.snapshots.wait();
         self.server.metrics().gauges.clear();
     }
 }

@@ -109,7 +109,6 @@ impl SyncThread {
         }
         self.flush()?;
         self.log.close()?;
-        self.snapshots.wait();
         log::info!("SyncRequestProcessor exited!");
         Ok(())
     }
