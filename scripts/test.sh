@@ -47,17 +47,7 @@ if [ -z "$quick" ]; then
   ensure_zookeeper "$target"
   ensure_c_client
   export ZABKEEPER_REQUIRE_JAVA=1 ZABKEEPER_REQUIRE_INTEROP=1
-  version="$(zookeeper_version)"
-  note "Java reference: $version in $ZOOKEEPER_HOME"
-  case "$version" in
-    3.9.*) ;;
-    *)
-      # Older servers differ in details that 3.9 mended: with them only files and clients are
-      # exchanged. The stories are compared with the transcripts that 3.9.4 left in the tree.
-      export ZABKEEPER_TEST_TARGETS="${ZABKEEPER_TEST_TARGETS:-zabkeeper}"
-      note "it is no 3.9: tests/standalone compares with its transcripts of 3.9.4 only"
-      ;;
-  esac
+  note "Java reference: $(zookeeper_version) in $ZOOKEEPER_HOME"
 fi
 note "$(rustc --version)"
 if [ -n "$setup_only" ]; then

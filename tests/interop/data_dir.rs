@@ -17,22 +17,22 @@ use crate::skip;
 use crate::support::both::SUPER_DIGEST;
 use crate::support::peer::{Story, create, op_create, op_delete, op_set};
 use crate::support::random::tell;
-use crate::support::server::{Setup, Target, TestServer, targets};
+use crate::support::server::{Setup, Target, TestServer, exchange_targets};
 use crate::support::wait_until;
 use crate::support::wire::{old_session, request_frame};
 
 /// Who gets the directory after whom. With one server only it restarts on its own data.
 fn routes() -> Vec<Vec<Target>> {
-    match targets() {
+    match exchange_targets()[..] {
         [Target::Java, Target::Zabkeeper] => vec![
             vec![Target::Java, Target::Zabkeeper, Target::Java, Target::Zabkeeper],
             vec![Target::Zabkeeper, Target::Java, Target::Zabkeeper],
         ],
         [only] => {
-            if *only == Target::Zabkeeper {
+            if only == Target::Zabkeeper {
                 skip("exchange of data directories", "there is no Java server");
             }
-            vec![vec![*only; 3]]
+            vec![vec![only; 3]]
         }
         _ => Vec::new(),
     }
