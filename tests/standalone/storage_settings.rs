@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use zabkeeper::jute::Jute;
 use zabkeeper::proto::messages::CreateRequest;
@@ -12,8 +13,11 @@ use zabkeeper::proto::{Acl, OpCode};
 use crate::support::both::check_lines;
 use crate::support::peer::text;
 use crate::support::server::{Setup, TestServer};
+use crate::support::wait_until;
 use crate::support::wire::{Received, Wire, new_session, request_frame};
-use crate::support::{PATIENCE, wait_until};
+
+/// Snapshots are written in the background and forced to the disk; others may be busy with it too.
+const LONG: Duration = Duration::from_secs(60);
 
 fn creation(bytes: usize) -> Vec<u8> {
     let data = text(&"x".repeat(bytes));
@@ -107,7 +111,7 @@ fn snapshots_and_logs_are_as_configured() {
         let logs = server.dir().join("logs/version-2");
         let snapshots = || files(&server.version_dir(), "snapshot");
         // None is begun while another one is being written, so it takes more than 20 nodes each.
-        let enough = wait_until(PATIENCE, || {
+        let enough = wait_until(LONG, || {
             leave(writer(server, 20, 10));
             (snapshots().len() >= 5).then_some(())
         });
@@ -119,13 +123,16 @@ fn snapshots_and_logs_are_as_configured() {
         ));
         let found = files(&logs, "log");
         lines.push(format!("at least 4 logs: {}", found.len() >= 4));
-        // Files that are complete keep their padding in Java only.
-        let (_, newest) = &found[found.len() - 1];
-        let bytes = fs::metadata(newest).unwrap().len();
-        lines.push(format!("preallocated: {}", (65536..=65552).contains(&bytes)));
+        // Files that are complete keep their padding in Java only, and the newest may be complete.
+        let is_padded = || {
+            leave(writer(server, 1, 10));
+            let (_, newest) = files(&logs, "log").pop()?;
+            (65536..=65552).contains(&fs::metadata(newest).unwrap().len()).then_some(())
+        };
+        lines.push(format!("preallocated: {}", wait_until(LONG, is_padded).is_some()));
         lines.push(format!("fsyncs: {}", metric(server, "zk_cnt_fsynctime")));
         let has_paused = || (metric(server, "zk_cnt_jvm_pause_time_ms") != "0").then_some(());
-        lines.push(format!("pauses are counted: {}", wait_until(PATIENCE, has_paused).is_some()));
+        lines.push(format!("pauses are counted: {}", wait_until(LONG, has_paused).is_some()));
         let nodes = metric(server, "zk_znode_count");
         server.stop();
         // Without digest and zxid the content ends with the first seal: adler32 and "/".
@@ -149,7 +156,7 @@ fn snapshots_and_logs_are_as_configured() {
             let is_kept = kept.iter().any(|file| file == &now[0]);
             (is_kept && now.len() <= 4).then_some(())
         };
-        lines.push(format!("purged: {}", wait_until(PATIENCE, is_purged).is_some()));
+        lines.push(format!("purged: {}", wait_until(LONG, is_purged).is_some()));
         let left = files(&logs, "log").len();
         lines.push(format!("logs purged: {}", left < found.len()));
         lines.push(format!("nodes are there: {}", nodes == metric(server, "zk_znode_count")));
@@ -174,7 +181,7 @@ fn sizes_make_snapshots_and_logs() {
         let directory = server.version_dir();
         let mut wire = writer(server, 200, 1000);
         let snapshots = || files(&directory, "snapshot");
-        let enough = wait_until(PATIENCE, || (snapshots().len() >= 3).then_some(()));
+        let enough = wait_until(LONG, || (snapshots().len() >= 3).then_some(()));
         lines.push(format!("3 snapshots: {}", enough.is_some()));
         lines.push(format!("extensions: {:?}", extensions(&snapshots())));
         let logs = files(&directory, "log");
