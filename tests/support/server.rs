@@ -105,6 +105,8 @@ fn find_java() -> Result<PathBuf, String> {
 /// `java` with ZooKeeper on its class path and options for a fast start.
 pub fn java_command(home: &Path) -> Command {
     let mut java = Command::new("java");
+    // Java's digests are over the bytes of paths in the encoding of the locale; ours in UTF-8.
+    java.arg("-Dfile.encoding=UTF-8");
     java.args(["-Xmx256m", "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]);
     let logging = home.join("log4j2.properties");
     if logging.exists() {
