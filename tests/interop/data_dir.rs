@@ -17,7 +17,7 @@ use crate::skip;
 use crate::support::both::SUPER_DIGEST;
 use crate::support::peer::{Story, create, op_create, op_delete, op_set};
 use crate::support::random::tell;
-use crate::support::server::{Setup, Target, TestServer, exchange_targets};
+use crate::support::server::{Setup, Target, TestServer, exchange_targets, targets};
 use crate::support::wait_until;
 use crate::support::wire::{old_session, request_frame};
 
@@ -278,6 +278,10 @@ fn separate_log_directory_and_old_style_records() {
 #[test]
 fn random_trees() {
     for route in routes() {
+        // Java 3.8 does not apply every part of a multi that the stories make: create2 is left out.
+        if !route.iter().all(|target| targets().contains(target)) {
+            continue;
+        }
         let mut journey = Journey::begin(route[0], setup(&["snapCount=150"], &[]));
         let mut first = Session::open(journey.server(), 20_000);
         put(&mut first, "/t", None, Acl::open_unsafe(), 0);
