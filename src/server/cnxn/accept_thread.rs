@@ -1,13 +1,15 @@
 //! `NIOServerCnxnFactory.AcceptThread`: takes connections and starts a thread for each.
 //!
-//! The thread owns the listener and the connection threads: it joins those that have ended as it
-//! goes, and the rest when it is told to stop.
+//! The thread owns the listener and the connection threads: it hands a connection to a thread whose
+//! last one has ended, or starts one, joins those that have ended as it goes, and the rest when it is
+//! told to stop.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use socket2::{Domain, Socket, Type};
 
@@ -26,6 +28,8 @@ const CNXN_STACK_BYTES: usize = 256 << 10;
 /// 50, the standard library 128: with either a thousand clients that reconnect at once wait for
 /// retransmissions.
 const DEFAULT_BACKLOG: i32 = 4096;
+/// How long a thread waits for another connection.
+const KEEP_THREAD: Duration = Duration::from_secs(1);
 /// How long to wait before the next try when the process is out of file descriptors.
 const PAUSE_ACCEPT: Timespec = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
 
@@ -86,12 +90,18 @@ fn java_socket_address(address: SocketAddr) -> String {
 /// Clients that connect before the server serves wait in the backlog.
 pub fn bind_client_port(config: &ServerConfig) -> std::io::Result<Option<TcpListener>> {
     let Some(port) = config.client_port else { return Ok(None) };
-    bind(config.client_port_address, port, config.client_port_listen_backlog)
+    let keep_alive = config.client_tcp_keep_alive;
+    bind(config.client_port_address, port, config.client_port_listen_backlog, keep_alive)
         .map(Some)
         .map_err(|error| std::io::Error::new(error.kind(), format!("clientPort={port}: {error}")))
 }
 
-fn bind(host: Option<IpAddr>, port: u16, backlog: i32) -> std::io::Result<TcpListener> {
+fn bind(
+    host: Option<IpAddr>,
+    port: u16,
+    backlog: i32,
+    keep_alive: bool,
+) -> std::io::Result<TcpListener> {
     let backlog = if backlog > 0 { backlog } else { DEFAULT_BACKLOG };
     let open = |address: SocketAddr| {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
@@ -103,6 +113,9 @@ fn bind(host: Option<IpAddr>, port: u16, backlog: i32) -> std::io::Result<TcpLis
         socket.listen(backlog)?;
         // `poll` says when to accept; a connection that is gone by then must not block us.
         socket.set_nonblocking(true)?;
+        // Accepted sockets inherit both, which saves a call for each.
+        socket.set_tcp_nodelay(true)?;
+        socket.set_keepalive(keep_alive)?;
         Ok(TcpListener::from(socket))
     };
     match host {
@@ -114,8 +127,7 @@ fn bind(host: Option<IpAddr>, port: u16, backlog: i32) -> std::io::Result<TcpLis
 }
 
 fn run(server: &Arc<ZooKeeperServer>, listener: &TcpListener, stop: &OwnedFd) {
-    let mut threads: Vec<OwnedThread> = Vec::new();
-    let mut reap_at = 64;
+    let mut threads = CnxnThreads::new(server);
     loop {
         let mut fds = [PollFd::new(listener, PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
         if let Err(error) = poll(&mut fds, None) {
@@ -139,18 +151,9 @@ fn run(server: &Arc<ZooKeeperServer>, listener: &TcpListener, stop: &OwnedFd) {
                 }
             }
         }
-        if threads.len() >= reap_at {
-            threads.retain(|thread| !thread.is_finished());
-            // Each that waits to be joined holds two of the process's memory mappings.
-            reap_at = 64 + threads.len() + threads.len() / 4;
-        }
+        threads.reap();
     }
-    // Those accepted a moment ago may not be in the table of anybody who closes them.
-    while !threads.is_empty() {
-        server.cnxns().close_all();
-        threads.retain(|thread| !thread.is_finished());
-        std::thread::park_timeout(Duration::from_millis(1));
-    }
+    threads.stop();
     log::info!("accept thread exitted run method");
 }
 
@@ -158,7 +161,7 @@ fn take(
     server: &Arc<ZooKeeperServer>,
     socket: TcpStream,
     remote: SocketAddr,
-    threads: &mut Vec<OwnedThread>,
+    threads: &mut CnxnThreads,
 ) {
     let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
     if let Err(error) = try_take(server, socket, remote, threads) {
@@ -173,14 +176,9 @@ fn try_take(
     server: &Arc<ZooKeeperServer>,
     socket: TcpStream,
     remote: SocketAddr,
-    threads: &mut Vec<OwnedThread>,
+    threads: &mut CnxnThreads,
 ) -> anyhow::Result<()> {
     let config = server.config();
-    socket.set_nonblocking(false)?;
-    socket.set_nodelay(true)?;
-    if config.client_tcp_keep_alive {
-        socket2::SockRef::from(&socket).set_keepalive(true)?;
-    }
     let limit = |max: i32| usize::try_from(max).unwrap_or(0);
     let (per_address, total) = (limit(config.max_client_cnxns), limit(config.max_cnxns));
     let id = match server.cnxns().admit(remote.ip(), per_address, total) {
@@ -194,20 +192,76 @@ fn try_take(
     let cnxn = Arc::new(ServerCnxn::new(id, socket, remote, vec![ip]));
     server.cnxns().insert(&cnxn);
     log::debug!("Accepted socket connection from /{remote}");
-    let (its_server, its_cnxn) = (Arc::clone(server), Arc::clone(&cnxn));
-    let spawned = thread::spawn(format!("Cnxn-{remote}"), CNXN_STACK_BYTES, move || {
-        cnxn_thread::run(&its_server, &its_cnxn);
-    });
-    match spawned {
-        Ok(thread) => {
-            threads.push(thread);
-            Ok(())
+    threads.serve(&cnxn).inspect_err(|_| {
+        // Out of threads or memory mappings: this connection is refused, the others live on.
+        server.remove_cnxn(&cnxn);
+        cnxn.close();
+    })?;
+    Ok(())
+}
+
+/// The threads of connections. One whose connection has ended waits a moment for the next, because
+/// making a thread costs more than all else about a short connection.
+struct CnxnThreads {
+    server: Arc<ZooKeeperServer>,
+    /// Of no capacity: only a thread that waits takes a connection.
+    hand_over: Sender<Arc<ServerCnxn>>,
+    next: Receiver<Arc<ServerCnxn>>,
+    threads: Vec<OwnedThread>,
+    /// How many threads there may be before those that have ended are joined.
+    reap_at: usize,
+    /// Numbers the threads.
+    started: u64,
+}
+
+impl CnxnThreads {
+    fn new(server: &Arc<ZooKeeperServer>) -> Self {
+        let (hand_over, next) = bounded(0);
+        let server = Arc::clone(server);
+        CnxnThreads { server, hand_over, next, threads: Vec::new(), reap_at: 64, started: 0 }
+    }
+
+    fn serve(&mut self, cnxn: &Arc<ServerCnxn>) -> std::io::Result<()> {
+        if self.hand_over.try_send(Arc::clone(cnxn)).is_ok() {
+            return Ok(());
         }
-        Err(error) => {
-            // Out of threads or memory mappings: this connection is refused, the others live on.
-            server.remove_cnxn(&cnxn);
-            cnxn.close();
-            Err(error.into())
+        let (server, next, first) = (Arc::clone(&self.server), self.next.clone(), Arc::clone(cnxn));
+        self.started += 1;
+        let name = format!("Cnxn-{}", self.started);
+        let thread = thread::spawn(name, CNXN_STACK_BYTES, move || {
+            let mut cnxn = first;
+            loop {
+                cnxn_thread::run(&server, &cnxn);
+                drop(cnxn);
+                match next.recv_timeout(KEEP_THREAD) {
+                    Ok(another) => cnxn = another,
+                    Err(_) => return, // Nobody came, or the acceptor has ended.
+                }
+            }
+        })?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    /// Joins threads that have ended, now and then.
+    fn reap(&mut self) {
+        if self.threads.len() >= self.reap_at {
+            self.threads.retain(|thread| !thread.is_finished());
+            // Each that waits to be joined holds two of the process's memory mappings.
+            self.reap_at = 64 + self.threads.len() + self.threads.len() / 4;
+        }
+    }
+
+    /// Closes all connections and joins their threads.
+    fn stop(self) {
+        let CnxnThreads { server, hand_over, mut threads, .. } = self;
+        // Ends the threads that wait for a connection.
+        drop(hand_over);
+        // Those accepted a moment ago may not be in the table of anybody who closes them.
+        while !threads.is_empty() {
+            server.cnxns().close_all();
+            threads.retain(|thread| !thread.is_finished());
+            std::thread::park_timeout(Duration::from_millis(1));
         }
     }
 }

@@ -101,6 +101,7 @@ fn foreign_protocol(length: i32) -> Option<&'static str> {
 
 /// The whole life of a connection.
 pub fn run(server: &Arc<ZooKeeperServer>, cnxn: &Arc<ServerCnxn>) {
+    let _ended = Ended { server, cnxn };
     let mut frames = FrameReader::default();
     let Err(reason) = handshake(server, cnxn, &mut frames)
         .and_then(|()| serve_requests(server, cnxn, &mut frames));
@@ -110,8 +111,19 @@ pub fn run(server: &Arc<ZooKeeperServer>, cnxn: &Arc<ServerCnxn>) {
     if matches!(reason, Disconnect::AfterFlush) || cnxn.outbox().is_closing() {
         finish_sending(server, cnxn);
     }
-    server.remove_cnxn(cnxn);
-    cnxn.close();
+}
+
+/// Forgets a connection at the end of its thread's work, a panic included.
+struct Ended<'a> {
+    server: &'a ZooKeeperServer,
+    cnxn: &'a ServerCnxn,
+}
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.server.remove_cnxn(self.cnxn);
+        self.cnxn.close();
+    }
 }
 
 fn report(server: &ZooKeeperServer, cnxn: &ServerCnxn, reason: &Disconnect) {
