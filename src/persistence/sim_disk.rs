@@ -40,7 +40,13 @@ pub enum Unsynced {
     Kept,
     /// The first part: so many of a thousand of the bytes that differ.
     Torn(u32),
+    /// All but some of the pages: page `i` of each file is as it was at the last sync when bit
+    /// `i % 64` is set. A disk may write pages in any order.
+    Holes(u64),
 }
+
+/// The unit in which [`Unsynced::Holes`] loses bytes.
+const PAGE_BYTES: usize = 4096;
 
 /// See the module's documentation. Clones share the disk.
 #[derive(Debug, Clone)]
@@ -77,6 +83,7 @@ impl SimDisk {
                 Unsynced::Lost => file.durable.clone(),
                 Unsynced::Kept => file.live.clone(),
                 Unsynced::Torn(per_mille) => torn(file, per_mille),
+                Unsynced::Holes(lost) => with_holes(file, lost),
             };
             *file = SimFile { live: survived.clone(), durable: survived };
         }
@@ -133,6 +140,19 @@ fn torn(file: &SimFile, per_mille: u32) -> Vec<u8> {
     let cut = same + (written.saturating_sub(same)) * per_mille as usize / 1000;
     let mut out: Vec<u8> = file.live.iter().take(cut).copied().collect();
     out.extend(file.durable.iter().skip(cut));
+    out
+}
+
+/// The live image, but the durable one in the lost pages: zeros where the file was shorter.
+fn with_holes(file: &SimFile, lost: u64) -> Vec<u8> {
+    let mut out = file.live.clone();
+    for (page, bytes) in out.chunks_mut(PAGE_BYTES).enumerate() {
+        if lost >> (page % 64) & 1 == 1 {
+            let durable = file.durable.iter().skip(page * PAGE_BYTES);
+            bytes.fill(0);
+            bytes.iter_mut().zip(durable).for_each(|(byte, durable)| *byte = *durable);
+        }
+    }
     out
 }
 

@@ -7,7 +7,10 @@
 //! and stops recovery at a wrong checksum even in the very last record. Here one rule covers every
 //! unreadable record: when nothing readable lies behind it in the file, it is a torn tail of a crash
 //! (dropped, and reported in [`TxnLogIterator::torn_tails`] so that recovery can cut it off);
-//! otherwise it is damage, and an error that names the place. Files without a whole header hold no
+//! otherwise it is damage, and an error that names the place. One thing more is a torn tail: a batch
+//! of several pages, not yet synced when the power failed, of which the disk kept a later page but
+//! not an earlier one. Where the lost page was, the zeros of the padding are left, and the whole
+//! records behind it were never acknowledged. Files without a whole header hold no
 //! transaction and count as absent (ZOOKEEPER-2332); Java refuses older ones.
 
 use std::collections::VecDeque;
@@ -30,6 +33,15 @@ pub(super) const RECORD_HEAD_BYTES: usize = 12;
 const TXN_HEADER_BYTES: usize = 32;
 /// Behind each payload: 'B'.
 pub(super) const RECORD_TRAILER: u8 = 0x42;
+/// What a kernel writes to a disk at once: a lost write leaves a hole that begins and ends at
+/// multiples of this, or begins at the end of what had been synced.
+const PAGE_BYTES: u64 = 4096;
+/// The first bytes of a record, which are 0 in each: the upper half of its checksum.
+const CHECKSUM_ZERO_BYTES: u64 = 4;
+/// How many records may stand behind a hole: those of one batch. Java's default of `maxBatchSize`,
+/// not the configured one: that may have changed since the batch was written, and the tools that
+/// read logs have no configuration.
+const BATCH_RECORDS_MAX: usize = 1000;
 /// How much is read at once.
 const WINDOW_BYTES: usize = 1 << 20;
 
@@ -118,10 +130,12 @@ impl TxnLogIterator {
                 Some(reader) => reader,
                 None => {
                     let Some(file) = self.files.pop_front() else { return Ok(None) };
-                    self.reader.insert(LogReader::open(self.disk.as_ref(), file.path)?)
+                    let is_newest = self.files.is_empty();
+                    let disk = self.disk.as_ref();
+                    self.reader.insert(LogReader::open(disk, file, self.from, is_newest)?)
                 }
             };
-            match reader.next_record(self.from)? {
+            match reader.next_record()? {
                 Some(entry) => return Ok(Some(entry)),
                 None => {
                     if let Some(reader) = self.reader.take()
@@ -167,11 +181,30 @@ struct LogReader {
     window_start: u64,
     last_zxid: Zxid,
     is_torn: bool,
+    /// Records before this zxid are not wanted: the caller has them already.
+    from: Zxid,
+    /// The zxid in the file's name: no record has a lower one.
+    first_zxid: Zxid,
+    /// Whether no later file was begun.
+    is_newest: bool,
+}
+
+/// A whole record behind an unreadable one.
+struct FoundRecord {
+    start: u64,
+    end: u64,
+    zxid: Zxid,
 }
 
 impl LogReader {
     /// Opens a file and checks its header. An incomplete or zero one reads as an empty file.
-    fn open(disk: &dyn Disk, path: PathBuf) -> Result<LogReader, PersistenceError> {
+    fn open(
+        disk: &dyn Disk,
+        file: ZxidFile,
+        from: Zxid,
+        is_newest: bool,
+    ) -> Result<LogReader, PersistenceError> {
+        let ZxidFile { zxid: first_zxid, path } = file;
         let file = disk.open(&path).at("open", &path)?;
         let size = file.size().at("stat", &path)?;
         let mut reader = LogReader {
@@ -183,6 +216,9 @@ impl LogReader {
             window_start: 0,
             last_zxid: Zxid::NONE,
             is_torn: false,
+            from,
+            first_zxid,
+            is_newest,
         };
         let range = reader.load(0, FILE_HEADER_BYTES as usize)?;
         let head = range.and_then(|range| reader.window.get(range)).unwrap_or_default();
@@ -198,8 +234,8 @@ impl LogReader {
         Ok(reader)
     }
 
-    /// The next record with a zxid of at least `from`, or `None` at the end of the file.
-    fn next_record(&mut self, from: Zxid) -> Result<Option<TxnLogEntry>, PersistenceError> {
+    /// The next record that is wanted, or `None` at the end of the file.
+    fn next_record(&mut self) -> Result<Option<TxnLogEntry>, PersistenceError> {
         loop {
             if self.is_torn || self.offset < FILE_HEADER_BYTES {
                 return Ok(None);
@@ -218,7 +254,7 @@ impl LogReader {
             self.offset += (RECORD_HEAD_BYTES + payload.len() + 1) as u64;
             let header = TxnHeader::decode(&mut Input::unbounded(payload)).map_err(decode_error)?;
             self.last_zxid = header.zxid;
-            if header.zxid >= from {
+            if header.zxid >= self.from {
                 return Ok(Some(TxnLogEntry::decode(payload).map_err(decode_error)?));
             }
         }
@@ -274,30 +310,104 @@ impl LogReader {
     /// The file's readable part ends at `self.offset`: is the rest padding, a torn tail or damage?
     fn end(&mut self) -> Result<(), PersistenceError> {
         let mut at = self.offset;
-        // Zeros and holes are passed over. The first byte of a record that is not 0 is one of the
-        // low four of its checksum, which is never 0.
+        let mut first: Option<FoundRecord> = None;
+        let (mut count, mut last_zxid) = (0, Zxid::NONE);
+        // Zeros and holes are passed over.
         while let Some(data) = self.next_nonzero(at)? {
             self.is_torn = true;
-            for candidate in data.saturating_sub(7).max(at)..=data.saturating_sub(4) {
-                if candidate != self.offset
-                    && let Some(range) = self.record_at(candidate)?
-                    && let Some(zxid) =
-                        plausible_zxid(self.window.get(range).unwrap_or_default(), self.last_zxid)
-                {
-                    return Err(PersistenceError::DamagedLog {
-                        path: self.path.clone(),
-                        offset: self.offset,
-                        last_zxid: self.last_zxid,
-                        next_zxid: zxid,
-                        next_offset: candidate,
-                    });
-                }
+            let Some(found) = self.record_with_first_data(data, at)? else {
+                at = data + 1;
+                continue;
+            };
+            at = found.end;
+            count += 1;
+            last_zxid = last_zxid.max(found.zxid);
+            let is_damage = match &first {
+                None => !self.is_lost_write(found.start)?,
+                Some(_) => count > BATCH_RECORDS_MAX,
+            };
+            let first = first.get_or_insert(found);
+            if is_damage {
+                return Err(PersistenceError::DamagedLog {
+                    path: self.path.clone(),
+                    offset: self.offset,
+                    last_zxid: self.last_zxid,
+                    next_zxid: first.zxid,
+                    next_offset: first.start,
+                });
             }
-            at = data + 1;
+        }
+        if let Some(first) = first {
+            log::error!(
+                "{}: a page at offset {} was never written, a power failure in the middle of a batch; \
+                 dropping the {count} whole records behind it, zxid {} to {last_zxid}: they cannot \
+                 have been acknowledged",
+                self.path.display(),
+                self.offset,
+                first.zxid
+            );
         }
         // An incomplete header counts as torn even where it is all zeros: the file holds nothing.
         self.is_torn |= self.offset < FILE_HEADER_BYTES;
         Ok(())
+    }
+
+    /// The record behind the unreadable one that begins at `at` or later and whose first byte other
+    /// than 0 is the one at `data`: one of the low four of its checksum, which is never 0.
+    fn record_with_first_data(
+        &mut self,
+        data: u64,
+        at: u64,
+    ) -> Result<Option<FoundRecord>, PersistenceError> {
+        for start in data.saturating_sub(7).max(at)..=data.saturating_sub(CHECKSUM_ZERO_BYTES) {
+            if start != self.offset
+                && let Some(range) = self.record_at(start)?
+                && let Some(payload) = self.window.get(range)
+                && let Some(zxid) = plausible_zxid(payload, self.last_zxid)
+            {
+                let end = start + (RECORD_HEAD_BYTES + payload.len() + 1) as u64;
+                return Ok(Some(FoundRecord { start, end, zxid }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the record at `self.offset` is unreadable because a write of a page of it, or of its
+    /// beginning, was lost before it was synced. `next` is where the next whole record begins.
+    fn is_lost_write(&mut self, next: u64) -> Result<bool, PersistenceError> {
+        // What is known to have been synced before lost no write: the header, a file that was left
+        // for a newer one, and what the caller's snapshot shows to be committed.
+        let zxid = match self.last_zxid {
+            Zxid::NONE => self.first_zxid,
+            last => last.next(),
+        };
+        if self.offset < FILE_HEADER_BYTES || !self.is_newest || zxid < self.from {
+            return Ok(false);
+        }
+        let start = self.offset;
+        let Some(head) = self.load(start, RECORD_HEAD_BYTES)? else { return Ok(false) };
+        let head = RecordHead::parse(self.window.get(head).unwrap_or_default());
+        let payload_and_trailer = head.map_or(0, |head| head.length as u64 + 1);
+        // A length that reaches into the next record is wrong itself.
+        let end = next.min(start + RECORD_HEAD_BYTES as u64 + payload_and_trailer);
+        let mut from = start;
+        while from < end {
+            let page_end = (from | (PAGE_BYTES - 1)) + 1;
+            // These are zeros in any record: no loss.
+            let is_visible = from != start || page_end - from > CHECKSUM_ZERO_BYTES;
+            if is_visible && self.is_zero(from, page_end)? {
+                return Ok(true);
+            }
+            from = page_end;
+        }
+        Ok(false)
+    }
+
+    /// Whether there are only zeros in these bytes of a page, all of them in the file.
+    fn is_zero(&mut self, from: u64, to: u64) -> Result<bool, PersistenceError> {
+        let range = self.load(from, to.saturating_sub(from) as usize)?;
+        let bytes = range.and_then(|range| self.window.get(range));
+        Ok(bytes.is_some_and(|bytes| bytes.iter().all(|&byte| byte == 0)))
     }
 
     /// Where the next byte other than 0 lies.
@@ -453,6 +563,79 @@ mod tests {
             let error = all.unwrap_err();
             assert!(error.contains(&format!("offset {}:", ends[first - 1])), "{error}");
         }
+    }
+
+    #[test]
+    fn a_flipped_byte_in_a_log_of_many_pages_is_no_lost_write() {
+        let (bytes, ends) = small_log(400);
+        let last_start = ends[399];
+        assert!(last_start > 6 * 4096);
+        // Each byte near the boundaries of pages, and some of the others.
+        let is_tried = |at: &usize| (at + 64) % 4096 < 128 || at.is_multiple_of(61);
+        for at in (16..last_start).filter(is_tried) {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 0x04;
+            let error = read(&flipped).0.expect_err(&format!("at {at}"));
+            assert!(error.contains("damaged"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_lost_page_is_a_torn_tail_only_before_the_records_of_one_batch() {
+        let (bytes, ends) = small_log(1400);
+        for page in 0..ends[1400] / 4096 {
+            let zeros = (page * 4096).max(16)..(page + 1) * 4096;
+            let mut holed = bytes.clone();
+            holed[zeros.clone()].fill(0);
+            let whole = ends.iter().filter(|&&end| end <= zeros.start).count() as i64 - 1;
+            let behind = ends[..1400].iter().filter(|&&start| start >= zeros.end).count();
+            let (all, torn) = read(&holed);
+            if behind > BATCH_RECORDS_MAX {
+                assert!(all.unwrap_err().contains("damaged"), "page {page}");
+            } else {
+                assert_eq!(all, Ok((1..=whole).collect()), "page {page}");
+                assert_eq!(torn[0].offset, ends[whole as usize] as u64);
+            }
+        }
+    }
+
+    #[test]
+    fn no_more_than_a_batch_may_stand_behind_a_lost_page() {
+        for (behind, is_torn) in [(1, true), (1000, true), (1001, false)] {
+            let (sim, disk, dir) = sim_dir();
+            let mut log = log_in(&disk, &dir);
+            log.append(&entry_of(1, 9000)).unwrap();
+            for zxid in 2..2 + behind {
+                log.append(&entry(zxid)).unwrap();
+            }
+            log.commit().unwrap();
+            let mut bytes = sim.read(&dir.join("log.1")).unwrap();
+            bytes[4096..8192].fill(0);
+            let (all, torn) = read(&bytes);
+            assert_eq!(all.is_ok(), is_torn, "{behind}");
+            assert_eq!(torn.len(), usize::from(is_torn));
+        }
+    }
+
+    #[test]
+    fn what_is_known_to_have_been_synced_lost_no_page() {
+        let (mut bytes, ends) = small_log(200);
+        bytes[4096..8192].fill(0);
+        let last = ends.iter().filter(|&&end| end <= 4096).count() as i64 - 1;
+        let check = |from: i64, next_file: Option<&str>, is_torn: bool| {
+            let (sim, disk, dir) = sim_dir();
+            sim.put(&dir.join("log.1"), &bytes);
+            if let Some(name) = next_file {
+                sim.put(&dir.join(name), &small_log(1).0);
+            }
+            let result = zxids(&log_in(&disk, &dir), from);
+            assert_eq!(result.is_ok(), is_torn, "{from} {next_file:?} {result:?}");
+        };
+        check(0, None, true);
+        check(last + 1, None, true);
+        // A snapshot has more than the readable part of the log.
+        check(last + 2, None, false);
+        check(0, Some("log.c9"), false);
     }
 
     #[test]
