@@ -16,6 +16,9 @@ use crate::client::ZooKeeper;
 
 /// Appends before measuring.
 const WARMUP_APPENDS: u32 = 100;
+/// How long one connection is waited for: Java's server now and then never answers one that it took
+/// while it was starting.
+const ATTEMPT: Duration = Duration::from_secs(2);
 /// Between attempts to reach a server that is starting: much less than any start takes.
 const RETRY: Duration = Duration::from_millis(1);
 /// The session timeout to ask for.
@@ -67,7 +70,7 @@ pub fn first_read(args: &FirstReadArgs) -> anyhow::Result<Report> {
     let server = *resolve_servers(&args.server)?.first().context("no server")?;
     loop {
         let left = timeout.saturating_sub(start.elapsed());
-        let result = ZooKeeper::connect(server, SESSION_TIMEOUT_MS, left.max(RETRY))
+        let result = ZooKeeper::connect(server, SESSION_TIMEOUT_MS, left.clamp(RETRY, ATTEMPT))
             .and_then(|mut zk| zk.get(&args.path, false).map(|_| zk));
         match result {
             Ok(zk) => {
