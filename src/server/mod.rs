@@ -24,6 +24,7 @@ pub mod request_throttler;
 pub mod restore;
 pub mod server_stats;
 pub mod snapshot_taker;
+pub mod stage;
 pub mod standalone;
 pub mod sync_request_processor;
 pub mod version;

@@ -6,14 +6,14 @@
 
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
-use parking_lot::Mutex;
+use crossbeam_channel::{Receiver, unbounded};
 
 use super::prep::{PrepContext, PrepRequest, PrepState, prepare};
 use super::request::Request;
 use super::request_processor::RequestProcessor;
+use super::stage::Stage;
 use super::zookeeper_server::ZooKeeperServer;
-use crate::common::thread::{self, OwnedThread, ServerListener};
+use crate::common::thread::{self, ServerListener};
 use crate::common::time;
 use crate::proto::TxnLogEntry;
 
@@ -21,59 +21,24 @@ use crate::proto::TxnLogEntry;
 /// enough (about 100 µs) not to hold up the thread that applies.
 const BATCH_MAX: usize = 64;
 
-/// The stage. Its queue is unbounded: admission bounds what is in the chain.
-pub struct PrepRequestProcessor {
-    queue: Mutex<Option<Sender<Box<Request>>>>,
-    thread: Mutex<Option<OwnedThread>>,
+/// Starts the stage. `state` goes on from the last zxid.
+pub fn start(
+    server: &Arc<ZooKeeperServer>,
+    listener: &Arc<dyn ServerListener>,
+    state: PrepState,
     next: Arc<dyn RequestProcessor>,
-}
-
-impl PrepRequestProcessor {
-    /// Starts the thread. `state` goes on from the last zxid.
-    pub fn start(
-        server: &Arc<ZooKeeperServer>,
-        listener: &Arc<dyn ServerListener>,
-        state: PrepState,
-        next: Arc<dyn RequestProcessor>,
-    ) -> std::io::Result<PrepRequestProcessor> {
-        let (queue, requests) = unbounded();
-        let (worker, worker_next) = (Arc::clone(server), Arc::clone(&next));
-        let name = format!("ProcessThread(sid:0 cport:{}):", server.client_port());
-        let thread = thread::spawn_critical(name, thread::STACK_BYTES, listener, move || {
-            log::info!("PrepRequestProcessor (sid:0) started, reconfigEnabled=false");
-            run(&worker, &requests, state, &*worker_next);
-            log::info!("PrepRequestProcessor exited loop!");
-            Ok(())
-        })?;
-        Ok(PrepRequestProcessor {
-            queue: Mutex::new(Some(queue)),
-            thread: Mutex::new(Some(thread)),
-            next,
-        })
-    }
-
-    /// A way into the queue without a lock, for each connection.
-    pub fn sender(&self) -> Option<Sender<Box<Request>>> {
-        self.queue.lock().clone()
-    }
-}
-
-impl RequestProcessor for PrepRequestProcessor {
-    fn process_requests(&self, requests: &mut Vec<Box<Request>>) {
-        let queue = self.queue.lock();
-        for request in requests.drain(..) {
-            if let Some(queue) = &*queue {
-                let _ = queue.send(request); // The thread is gone: the server is stopping.
-            }
-        }
-    }
-
-    fn shutdown(&self) {
-        // The thread drains what is there, then ends.
-        drop(self.queue.lock().take());
-        drop(self.thread.lock().take());
-        self.next.shutdown();
-    }
+) -> std::io::Result<Stage> {
+    let (queue, requests) = unbounded();
+    let (worker, worker_next) = (Arc::clone(server), Arc::clone(&next));
+    let name = format!("ProcessThread(sid:0 cport:{}):", server.client_port());
+    let thread = thread::spawn_critical(name, thread::STACK_BYTES, listener, move || {
+        let reconfig_enabled = state.options.reconfig_enabled;
+        log::info!("PrepRequestProcessor (sid:0) started, reconfigEnabled={reconfig_enabled}");
+        run(&worker, &requests, state, &*worker_next);
+        log::info!("PrepRequestProcessor exited loop!");
+        Ok(())
+    })?;
+    Ok(Stage::new(queue, thread, next))
 }
 
 fn run(

@@ -11,12 +11,13 @@ use super::container_manager::{ContainerManager, ContainerServer, ContainerSetti
 use super::final_request_processor::FinalRequestProcessor;
 use super::gauges;
 use super::prep::{PrepOptions, PrepState};
-use super::prep_request_processor::PrepRequestProcessor;
+use super::prep_request_processor;
 use super::request_path_metrics_collector::PathStatsThread;
 use super::request_processor::RequestProcessor;
 use super::restore::{self, Restored};
 use super::snapshot_taker::{SnapshotTaker, take_snapshot};
-use super::sync_request_processor::SyncRequestProcessor;
+use super::stage::Stage;
+use super::sync_request_processor;
 use super::zk_database::ZkDatabase;
 use super::zookeeper_server::{Parts, State, ZooKeeperServer};
 use crate::auth::{AclPolicy, AuthenticationHelper, EnforceAuthSettings, ProviderRegistry};
@@ -38,7 +39,7 @@ pub struct StandaloneServer {
     session_tracker: Option<SessionTrackerThread>,
     containers: Option<ContainerManager>,
     path_stats: Option<PathStatsThread>,
-    first_processor: Arc<PrepRequestProcessor>,
+    first_processor: Stage,
     selectors: Vec<SelectorThread>,
     snapshots: SnapshotTaker,
 }
@@ -110,10 +111,10 @@ impl StandaloneServer {
         }
         let last = Arc::new(FinalRequestProcessor::new(Arc::clone(&server)));
         let sync =
-            SyncRequestProcessor::start(&server, listener, snap_log, snapshots.clone(), last)?;
+            sync_request_processor::start(&server, listener, snap_log, snapshots.clone(), last)?;
         let sync = Arc::new(sync);
         let state = PrepState::new(last_zxid, prep_options(&config));
-        let prep = Arc::new(PrepRequestProcessor::start(&server, listener, state, sync)?);
+        let prep = prep_request_processor::start(&server, listener, state, sync)?;
         if let Some(sender) = prep.sender() {
             server.start_intake(sender);
         }

@@ -7,83 +7,51 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, unbounded};
-use parking_lot::Mutex;
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, unbounded};
 
 use super::flush_policy::{FlushPolicy, SnapshotPolicy};
 use super::request::Request;
 use super::request_processor::RequestProcessor;
 use super::snapshot_taker::SnapshotTaker;
+use super::stage::Stage;
 use super::zookeeper_server::ZooKeeperServer;
-use crate::common::thread::{self, CriticalError, OwnedThread, ServerListener};
+use crate::common::thread::{self, CriticalError, ServerListener};
 use crate::common::time;
 use crate::persistence::{CommitReport, FileTxnSnapLog};
 
-/// The stage. Its queue is unbounded: admission bounds what is in the chain.
-pub struct SyncRequestProcessor {
-    queue: Mutex<Option<Sender<Box<Request>>>>,
-    thread: Mutex<Option<OwnedThread>>,
+/// Starts the stage, whose thread owns `log` from now on.
+pub fn start(
+    server: &Arc<ZooKeeperServer>,
+    listener: &Arc<dyn ServerListener>,
+    log: FileTxnSnapLog,
+    snapshots: SnapshotTaker,
     next: Arc<dyn RequestProcessor>,
-}
-
-impl SyncRequestProcessor {
-    /// Starts the thread, which owns `log` from now on.
-    pub fn start(
-        server: &Arc<ZooKeeperServer>,
-        listener: &Arc<dyn ServerListener>,
-        log: FileTxnSnapLog,
-        snapshots: SnapshotTaker,
-        next: Arc<dyn RequestProcessor>,
-    ) -> std::io::Result<SyncRequestProcessor> {
-        let (queue, requests) = unbounded();
-        let config = server.config();
-        let worker = SyncThread {
-            server: Arc::clone(server),
-            requests,
-            log,
-            next: Arc::clone(&next),
-            flush_policy: FlushPolicy {
-                flush_delay_ms: config.flush_delay_ms,
-                max_write_queue_poll_time_ms: config.max_write_queue_poll_time_ms,
-                max_batch_size: usize::try_from(config.max_batch_size).unwrap_or(0),
-            },
-            snapshot_policy: SnapshotPolicy::new(
-                config.snap_count.into(),
-                config.snap_size_limit_kb.saturating_mul(1024),
-                random,
-            ),
-            snapshots,
-            txns_since_snapshot: 0,
-            to_flush: Vec::new(),
-            last_flush_ms: time::elapsed_ms(),
-        };
-        let thread =
-            thread::spawn_critical("SyncThread:0", thread::STACK_BYTES, listener, || worker.run())?;
-        Ok(SyncRequestProcessor {
-            queue: Mutex::new(Some(queue)),
-            thread: Mutex::new(Some(thread)),
-            next,
-        })
-    }
-}
-
-impl RequestProcessor for SyncRequestProcessor {
-    fn process_requests(&self, requests: &mut Vec<Box<Request>>) {
-        let queue = self.queue.lock();
-        for request in requests.drain(..) {
-            if let Some(queue) = &*queue {
-                let _ = queue.send(request); // The thread is gone: the server is stopping.
-            }
-        }
-    }
-
-    fn shutdown(&self) {
-        log::info!("Shutting down");
-        // The thread syncs and hands on what is there, then closes the log and ends.
-        drop(self.queue.lock().take());
-        drop(self.thread.lock().take());
-        self.next.shutdown();
-    }
+) -> std::io::Result<Stage> {
+    let (queue, requests) = unbounded();
+    let config = server.config();
+    let worker = SyncThread {
+        server: Arc::clone(server),
+        requests,
+        log,
+        next: Arc::clone(&next),
+        flush_policy: FlushPolicy {
+            flush_delay_ms: config.flush_delay_ms,
+            max_write_queue_poll_time_ms: config.max_write_queue_poll_time_ms,
+            max_batch_size: usize::try_from(config.max_batch_size).unwrap_or(0),
+        },
+        snapshot_policy: SnapshotPolicy::new(
+            config.snap_count.into(),
+            config.snap_size_limit_kb.saturating_mul(1024),
+            random,
+        ),
+        snapshots,
+        txns_since_snapshot: 0,
+        to_flush: Vec::new(),
+        last_flush_ms: time::elapsed_ms(),
+    };
+    let thread =
+        thread::spawn_critical("SyncThread:0", thread::STACK_BYTES, listener, || worker.run())?;
+    Ok(Stage::new(queue, thread, next))
 }
 
 struct SyncThread {
