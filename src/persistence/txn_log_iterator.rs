@@ -521,7 +521,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flipped_byte_is_damage_before_the_last_record_and_a_torn_tail_in_it() {
+    fn b36_a_flipped_byte_is_damage_before_the_last_record_and_a_torn_tail_in_it() {
         let (bytes, ends) = small_log(4);
         for at in 0..bytes.len() {
             for bit in [0x01, 0x80] {
@@ -639,7 +639,7 @@ mod tests {
     }
 
     #[test]
-    fn padding_is_passed_over_without_reading_it() {
+    fn b36_padding_is_passed_over_without_reading_it() {
         let dir = tempfile::tempdir().unwrap();
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let mut log = log_in(&disk, dir.path());

@@ -259,7 +259,7 @@ fn snappy_snapshots() {
 }
 
 #[test]
-fn no_digests() {
+fn b17_no_digests() {
     let off = setup(&[], &["zookeeper.digest.enabled=false"]);
     travel(&off, End::Term, &nothing);
 }
