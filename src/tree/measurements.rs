@@ -66,7 +66,7 @@ fn large_tree() -> DataTree {
 }
 
 #[test]
-#[ignore = "a measurement"]
+#[ignore = "a measurement: cargo test --release -- --ignored --nocapture measure"]
 fn applying_and_looking_up() {
     let before = resident_bytes();
     let mut tree = large_tree();
@@ -101,7 +101,7 @@ fn applying_and_looking_up() {
 }
 
 #[test]
-#[ignore = "a measurement"]
+#[ignore = "a measurement: cargo test --release -- --ignored --nocapture measure"]
 fn writing_and_loading() {
     let tree = large_tree();
     let mut bytes = Vec::with_capacity(256 << 20);
@@ -126,7 +126,7 @@ fn writing_and_loading() {
 }
 
 #[test]
-#[ignore = "a measurement"]
+#[ignore = "a measurement: cargo test --release -- --ignored --nocapture measure"]
 fn watching() {
     let tree = DataTree::new(TreeOptions::default());
     let before = resident_bytes();

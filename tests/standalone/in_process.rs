@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use tempfile::TempDir;
-use zabkeeper::client::ZooKeeper;
+use zabkeeper::client::{RawConnection, ZooKeeper, new_session_request};
 use zabkeeper::common::config::ServerConfig;
 use zabkeeper::common::exit_code::ExitCode;
 use zabkeeper::common::thread::ServerListener;
@@ -73,5 +73,21 @@ fn path_statistics_count_reads_and_writes() {
 fn path_statistics_are_off_by_default() {
     let (_directory, server) = start(|_| ());
     assert!(server.server().path_stats().is_none());
+    server.shutdown();
+}
+
+/// Java does not read from a connection before its session is there.
+#[test]
+fn an_auth_packet_behind_the_connect_request_does_not_overtake_its_answer() {
+    let (_directory, server) = start(|_| {});
+    let address = (Ipv4Addr::LOCALHOST, server.server().client_port());
+    for _ in 0..20 {
+        let mut client = RawConnection::connect(address, PATIENCE).unwrap();
+        client.send_connect(&new_session_request(10_000)).unwrap();
+        client.send_auth("digest", b"user:password").unwrap();
+        assert_ne!(client.read_connect_response().unwrap().session_id, 0);
+        let header = client.read_reply().unwrap().header;
+        assert_eq!((header.xid, header.err), (-4, 0));
+    }
     server.shutdown();
 }

@@ -49,7 +49,7 @@ fn print(what: &str, mut times: Vec<Duration>) {
 }
 
 #[test]
-#[ignore = "a measurement"]
+#[ignore = "a measurement: cargo test --release -- --ignored --nocapture measure"]
 fn measure_commits() {
     const COMMITS: i64 = 1500;
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
@@ -82,7 +82,7 @@ fn measure_commits() {
 }
 
 #[test]
-#[ignore = "a measurement"]
+#[ignore = "a measurement: cargo test --release -- --ignored --nocapture measure"]
 fn measure_a_million() {
     const COUNT: i64 = 1_000_000;
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);

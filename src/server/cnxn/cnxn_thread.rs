@@ -285,6 +285,7 @@ fn process_packet(
     frame: &[u8],
     scratch: &mut Vec<u8>,
 ) -> Result<(), Disconnect> {
+    cnxn.wait_until_established();
     let mut input = Input::new(frame, server.limits());
     let (xid, op) = (input.read_i32()?, input.read_i32()?);
     match OpCode::from_i32(op) {

@@ -114,6 +114,7 @@ pub fn send_connect_response(
         read_only: cnxn.has_read_only().then_some(false),
     };
     cnxn.send_packet(&response.to_bytes());
+    cnxn.establish();
     server.stats().increment_packets_sent();
     if let Some(session) = session {
         log::debug!(

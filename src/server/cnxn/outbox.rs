@@ -111,6 +111,8 @@ pub struct OutboxState {
     sending: bool,
     /// What the socket did not take. A selector thread owns the next attempt.
     blocked: Option<Batch>,
+    /// The client has its answer to the connect request, or will find it before all else here.
+    is_established: bool,
     close_after_flush: bool,
     closed: bool,
 }
@@ -213,6 +215,20 @@ impl Outbox {
     pub fn wait_until_drained(&self) {
         let mut state = self.state.lock();
         while !state.closed && !state.close_after_flush && state.unsent() > UNSENT_BYTES_MAX {
+            self.drained.wait(&mut state);
+        }
+    }
+
+    /// The answer to the connect request is in: what the client sent behind it may be looked at.
+    pub fn establish(&self) {
+        self.state.lock().is_established = true;
+        self.drained.notify_all();
+    }
+
+    /// Waits for [`Outbox::establish`], or until the connection is closed.
+    pub fn wait_until_established(&self) {
+        let mut state = self.state.lock();
+        while !state.is_established && !state.closed {
             self.drained.wait(&mut state);
         }
     }

@@ -57,6 +57,8 @@ pub struct ServerCnxn {
     is_stale: AtomicBool,
     /// A request of it was dropped, so all later ones must be.
     is_invalid: AtomicBool,
+    /// A copy of the outbox's, to be read for each packet without its lock.
+    is_established: AtomicBool,
     /// In the list of connections that the applying thread will flush; only that thread sets it.
     awaits_flush: AtomicBool,
     /// The client's connect request had the read-only byte, so the answer has it too.
@@ -79,6 +81,7 @@ impl ServerCnxn {
             packets_received: AtomicU64::new(0),
             is_stale: AtomicBool::new(false),
             is_invalid: AtomicBool::new(false),
+            is_established: AtomicBool::new(false),
             awaits_flush: AtomicBool::new(false),
             has_read_only: AtomicBool::new(true),
             established_ms: time::wall_ms(),
@@ -179,6 +182,19 @@ impl ServerCnxn {
     pub fn reset_stats(&self) {
         self.packets_received.store(0, Ordering::Relaxed);
         self.outbox.lock().stats.reset();
+    }
+
+    /// The answer to the connect request is in the outbox (`enableRecv`).
+    pub fn establish(&self) {
+        self.is_established.store(true, Ordering::Release);
+        self.outbox.establish();
+    }
+
+    /// Waits for it: an answer that does not go through the chain must not overtake it.
+    pub fn wait_until_established(&self) {
+        if !self.is_established.load(Ordering::Acquire) {
+            self.outbox.wait_until_established();
+        }
     }
 
     /// Closed or about to be.

@@ -41,7 +41,7 @@ fn measure(name: &str, lag: usize, setup: usize, body: impl Fn(usize) -> Request
 }
 
 #[test]
-#[ignore = "a measurement"]
+#[ignore = "a measurement: cargo test --release -- --ignored --nocapture measure"]
 fn preparing() {
     let value: Buffer = Some([7_u8; 100][..].into());
     measure("create", 0, 0, |number| create(&format!("/created{number:010}"), 0));
