@@ -25,6 +25,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("client", &["jute", "proto", "common"]),
     ("bench", &["jute", "proto", "common", "client"]),
+    ("compare", &["jute", "proto", "common", "metrics", "tree", "persistence", "client", "bench"]),
 ];
 
 /// Longer than this, a file asks to be split.

@@ -1,0 +1,5 @@
+//! `zabkeeper compare`: two servers side by side.
+
+pub mod frame_splitter;
+pub mod recording;
+pub mod recording_proxy;
