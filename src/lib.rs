@@ -14,6 +14,7 @@ pub mod jute;
 pub mod metrics;
 pub mod persistence;
 pub mod proto;
+pub mod quorum;
 pub mod run;
 pub mod server;
 pub mod session;

@@ -1,0 +1,3 @@
+//! The ensemble: election, leader, learners. `org.apache.zookeeper.server.quorum`.
+
+pub mod packet_stream;
