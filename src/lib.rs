@@ -1,9 +1,9 @@
 //! Apache ZooKeeper's server in Rust.
 //!
 //! Layers, each seeing only those before it: [`jute`] · [`proto`] · [`common`], [`metrics`] ·
-//! [`tree`] · [`persistence`] · [`session`], [`auth`] · [`server`] · [`run`]; beside them
-//! [`client`] (jute, proto, common), [`mod@bench`] (client) and [`compare`] (client, persistence,
-//! bench). `ARCHITECTURE.md` has the threads, the locks and the flow of a request; start reading at [`server`].
+//! [`tree`] · [`persistence`] · [`session`], [`auth`] · [`server`] · [`quorum`] · [`run`]; beside
+//! them [`client`] (jute, proto, common), [`mod@bench`] (client) and [`compare`] (client,
+//! persistence, bench). `ARCHITECTURE.md` has the threads, the locks and the flow of a request; start reading at [`server`].
 
 pub mod auth;
 pub mod bench;

@@ -1,10 +1,11 @@
-//! What every part needs: clocks, threads, ranked locks, paths, configuration, logging.
+//! What every part needs: clocks, threads, ranked locks, paths, configuration, addresses, logging.
 
 pub mod atomic_file;
 pub mod config;
 pub mod exit_code;
 pub mod java_number;
 pub mod logging;
+pub mod net_utils;
 pub mod path_utils;
 pub mod properties;
 pub mod rate_logger;

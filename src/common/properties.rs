@@ -25,6 +25,22 @@ pub fn load(bytes: &[u8]) -> Result<BTreeMap<String, String>, MalformedEscape> {
     Ok(properties)
 }
 
+/// As [`load`], of text (Java: `Properties.load` of a `Reader`).
+pub fn load_text(text: &str) -> Result<BTreeMap<String, String>, MalformedEscape> {
+    let mut bytes = Vec::with_capacity(text.len());
+    for c in text.chars() {
+        match u8::try_from(c) {
+            Ok(byte) => bytes.push(byte),
+            Err(_) => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    bytes.extend_from_slice(format!("\\u{unit:04x}").as_bytes());
+                }
+            }
+        }
+    }
+    load(&bytes)
+}
+
 const fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\x0c')
 }

@@ -40,6 +40,36 @@ id! {
     SessionId
 }
 
+/// The id of a server (`myid`, the N of `server.N`). Shown in decimal.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct ServerId(pub i64);
+
+impl ServerId {
+    /// What a server without a vote proposes as leader (Java: `Long.MIN_VALUE`).
+    pub const NONE: ServerId = ServerId(i64::MIN);
+}
+
+impl fmt::Display for ServerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for ServerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Jute for ServerId {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.0.encode(out);
+    }
+    fn decode(input: &mut Input<'_>) -> Result<Self, JuteError> {
+        i64::decode(input).map(ServerId)
+    }
+}
+
 impl Zxid {
     /// Java's -1: no such transaction, not initialised.
     pub const NONE: Zxid = Zxid(-1);

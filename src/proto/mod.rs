@@ -17,6 +17,6 @@ pub use code::Code;
 pub use create_mode::{CreateMode, EphemeralType, ExtendedTypes};
 pub use data::{Acl, ClientInfo, Id, Stat, StatPersisted};
 pub use event::{AddWatchMode, EventType, KeeperState, WatchedEvent, WatcherType};
-pub use ids::{SessionId, Zxid};
+pub use ids::{ServerId, SessionId, Zxid};
 pub use op_code::OpCode;
 pub use txn::{Txn, TxnDigest, TxnHeader, TxnLogEntry};

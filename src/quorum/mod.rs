@@ -1,3 +1,11 @@
-//! The ensemble: election, leader, learners. `org.apache.zookeeper.server.quorum`.
+//! The ensemble: election, leader, learners (Java: `o.a.z.server.quorum`).
+//!
+//! [`verifier`] says who decides; [`zab`] holds the pure state machines; [`election`] finds a
+//! leader.
 
+pub mod election;
 pub mod packet_stream;
+pub mod verifier;
+pub mod zab;
+
+pub use crate::common::config::{LearnerType, QuorumServer};

@@ -6,14 +6,16 @@
 mod error;
 pub mod options;
 mod quorum_peer_config;
+mod quorum_server;
 mod server_config;
-mod server_line;
+
 mod surroundings;
 mod system_properties;
 
 pub use error::{ConfigError, ConfigErrorKind, USAGE};
 pub use options::{ConfigOption, OPTIONS, options_markdown};
 pub use quorum_peer_config::{Configuration, parse_config};
+pub use quorum_server::{LearnerType, QuorumServer};
 pub use server_config::{ServerConfig, SnapshotCompression};
 pub use system_properties::{SystemProperties, split_words};
 

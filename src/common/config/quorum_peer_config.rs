@@ -12,12 +12,13 @@ use log::Level;
 
 use super::error::ConfigError;
 use super::options;
+use super::quorum_server::{LearnerType, QuorumServer};
 use super::server_config::ServerConfig;
-use super::server_line::{ServerLine, parse_role};
 use super::surroundings::{Machine, Nowhere, Surroundings};
 use super::system_properties::SystemProperties;
 use crate::common::java_number::{parse_boolean, parse_int, parse_long, trim};
 use crate::common::properties;
+use crate::proto::ServerId;
 
 /// A checked configuration, and what there is to say about it in the log.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -227,7 +228,9 @@ impl<'a> Parser<'a> {
                     )));
                 }
             }
-            "peerType" => self.is_participant = parse_role(value)?,
+            "peerType" => {
+                self.is_participant = LearnerType::parse(value)? == LearnerType::Participant
+            }
             "dynamicConfigFile" => self.dynamic_config_file = Some(value.to_owned()),
             "standaloneEnabled" => self.standalone_enabled = strict_boolean(key, value)?,
             "reconfigEnabled" => server.reconfig_enabled = strict_boolean(key, value)?,
@@ -397,9 +400,11 @@ impl<'a> Parser<'a> {
             let sid = parse_long(sid).ok_or_else(|| {
                 ConfigError::config(format!("{key}={line}: {sid} is not a number"))
             })?;
-            servers.insert(sid, ServerLine::parse(sid, line, multi_address_enabled)?);
+            let server = QuorumServer::parse(ServerId(sid), line, multi_address_enabled)
+                .map_err(|error| ConfigError { message: format!("{key}: {error}"), ..error })?;
+            servers.insert(sid, server);
         }
-        let voters = servers.values().filter(|server| server.is_participant).count();
+        let voters = servers.values().filter(|server| server.is_participant()).count();
         let has_observers = voters < servers.len();
         if voters == 0 && !self.standalone_enabled {
             return Err(ConfigError::config(
@@ -425,10 +430,10 @@ impl<'a> Parser<'a> {
         }
         let server_id = self.read_my_id()?;
         let own = server_id.and_then(|sid| servers.get(&sid));
-        if let Some((host, port)) = own.and_then(|server| server.client.as_ref()) {
-            self.take_client_address(host, *port)?;
+        if let Some(client) = own.and_then(|server| server.client_addr.as_ref()) {
+            self.take_client_address(&client.host, client.port)?;
         }
-        let by_list = own.is_none_or(|server| server.is_participant);
+        let by_list = own.is_none_or(|server| server.is_participant());
         if by_list != self.is_participant {
             let name = |is_participant| if is_participant { "PARTICIPANT" } else { "OBSERVER" };
             let warning = format!(

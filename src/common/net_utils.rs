@@ -1,0 +1,172 @@
+//! Addresses by name (Java: `NetUtils`, `MultipleAddresses`, the unresolved `InetSocketAddress`).
+//!
+//! A name is resolved anew each time it is needed and never kept resolved: servers move. As in
+//! Java's default an IPv4 address is preferred to an IPv6 one. The reachability checks of
+//! `MultipleAddresses` are not here: the addresses of a server are tried in order instead.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+
+/// A host, by name or address, and a port.
+#[derive(Debug, Clone)]
+pub struct HostPort {
+    /// As written, an IPv6 address without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl HostPort {
+    /// A host and a port.
+    pub fn new(host: impl Into<String>, port: u16) -> Self {
+        Self { host: host.into(), port }
+    }
+
+    /// All addresses the name has now, IPv4 before IPv6, never empty. Blocks on the name service.
+    pub fn resolve_all(&self) -> io::Result<Vec<SocketAddr>> {
+        // A scope or an empty host is left to the resolver; the empty one is Java's loopback.
+        let host = if self.host.is_empty() { "localhost" } else { &self.host };
+        let mut addresses: Vec<SocketAddr> = (host, self.port).to_socket_addrs()?.collect();
+        addresses.sort_by_key(SocketAddr::is_ipv6);
+        addresses.dedup();
+        if addresses.is_empty() {
+            return Err(io::Error::other(format!("{host}: no address")));
+        }
+        Ok(addresses)
+    }
+
+    /// The address that Java would take. Blocks on the name service.
+    pub fn resolve(&self) -> io::Result<SocketAddr> {
+        self.resolve_all()?.into_iter().next().ok_or_else(|| io::Error::other("no address"))
+    }
+
+    /// Whether the host is an address that stands for all addresses of a machine; names are not
+    /// looked up.
+    #[must_use]
+    pub fn is_wildcard(&self) -> bool {
+        self.host.parse().is_ok_and(|address: IpAddr| address.is_unspecified())
+    }
+}
+
+/// `host:port`, an IPv6 address in brackets (Java: `NetUtils.formatInetAddr`).
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", delimited_host(&self.host), self.port)
+    }
+}
+
+/// Host names do not differ by case.
+impl PartialEq for HostPort {
+    fn eq(&self, other: &Self) -> bool {
+        self.port == other.port && self.host.eq_ignore_ascii_case(&other.host)
+    }
+}
+
+impl Eq for HostPort {}
+
+/// The host, in brackets if it holds a colon (Java: `QuorumServer.delimitedHostString`).
+#[must_use]
+pub fn delimited_host(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
+}
+
+/// The addresses of one purpose of one server, in the order of the configuration, without
+/// duplicates. Two are equal if they hold the same addresses in any order.
+#[derive(Debug, Clone, Default)]
+pub struct MultipleAddresses {
+    addresses: Vec<HostPort>,
+}
+
+impl MultipleAddresses {
+    /// Adds an address unless it is there.
+    pub fn add_address(&mut self, address: HostPort) {
+        if !self.addresses.contains(&address) {
+            self.addresses.push(address);
+        }
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn all_addresses(&self) -> &[HostPort] {
+        &self.addresses
+    }
+
+    /// The first one; `None` only if there is none.
+    #[must_use]
+    pub fn one(&self) -> Option<&HostPort> {
+        self.addresses.first()
+    }
+
+    /// Each port once, on all addresses of the machine (Java: `getWildcardAddresses`).
+    #[must_use]
+    pub fn wildcard_addresses(&self) -> Vec<HostPort> {
+        let mut wildcards = Self::default();
+        for address in &self.addresses {
+            wildcards.add_address(HostPort::new("0.0.0.0", address.port));
+        }
+        wildcards.addresses
+    }
+}
+
+impl From<HostPort> for MultipleAddresses {
+    fn from(address: HostPort) -> Self {
+        Self { addresses: vec![address] }
+    }
+}
+
+impl FromIterator<HostPort> for MultipleAddresses {
+    fn from_iter<I: IntoIterator<Item = HostPort>>(addresses: I) -> Self {
+        let mut all = Self::default();
+        addresses.into_iter().for_each(|address| all.add_address(address));
+        all
+    }
+}
+
+/// Separated by `|`.
+impl fmt::Display for MultipleAddresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, address) in self.addresses.iter().enumerate() {
+            write!(f, "{}{address}", if n == 0 { "" } else { "|" })?;
+        }
+        Ok(())
+    }
+}
+
+impl PartialEq for MultipleAddresses {
+    fn eq(&self, other: &Self) -> bool {
+        self.addresses.len() == other.addresses.len()
+            && self.addresses.iter().all(|address| other.addresses.contains(address))
+    }
+}
+
+impl Eq for MultipleAddresses {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_print_as_in_java() {
+        assert_eq!(HostPort::new("h", 1).to_string(), "h:1");
+        assert_eq!(HostPort::new("::1", 1).to_string(), "[::1]:1");
+        let two: MultipleAddresses =
+            [HostPort::new("b", 2), HostPort::new("::1", 1), HostPort::new("B", 2)]
+                .into_iter()
+                .collect();
+        assert_eq!(two.to_string(), "b:2|[::1]:1");
+        let other: MultipleAddresses =
+            [HostPort::new("::1", 1), HostPort::new("b", 2)].into_iter().collect();
+        assert_eq!(two, other);
+    }
+
+    #[test]
+    fn names_are_resolved_when_asked() {
+        assert_eq!(HostPort::new("127.0.0.1", 7).resolve().unwrap().to_string(), "127.0.0.1:7");
+        assert_eq!(HostPort::new("::1", 7).resolve().unwrap().to_string(), "[::1]:7");
+        assert_eq!(HostPort::new("localhost", 7).resolve().unwrap().to_string(), "127.0.0.1:7");
+        assert!(HostPort::new("no such host", 7).resolve().is_err());
+        assert!(HostPort::new("0.0.0.0", 7).is_wildcard() && HostPort::new("::", 7).is_wildcard());
+        assert!(!HostPort::new("h", 7).is_wildcard());
+    }
+}
