@@ -4,6 +4,7 @@
 //! leader.
 
 pub mod election;
+pub mod learner;
 pub mod packet_stream;
 pub mod verifier;
 pub mod zab;

@@ -2,6 +2,7 @@
 //!
 //! They see only `proto`, `common` and the verifiers.
 
+pub mod learner_sync;
 mod vote;
 
 pub use vote::{Candidate, ServerState, Vote, supersedes};
