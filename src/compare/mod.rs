@@ -3,3 +3,4 @@
 pub mod frame_splitter;
 pub mod recording;
 pub mod recording_proxy;
+pub mod report;
