@@ -168,7 +168,7 @@ fn number(value: f64) -> String {
         value if value >= 1000.0 => super::table::grouped(value.round() as u64),
         value if value >= 100.0 => format!("{value:.0}"),
         value if value >= 10.0 => format!("{value:.1}"),
-        value if value == 0.0 => "0".into(),
+        0.0 => "0".into(),
         value => format!("{value:.2}"),
     }
 }
