@@ -1,6 +1,24 @@
-//! `zabkeeper compare`: two servers side by side.
+//! `zabkeeper compare`: drives two servers with the same requests and compares all that they answer,
+//! byte for byte after masking what must differ. `docs/COMPARE.md` says how to use it.
+//!
+//! A [`Script`](script::Script) is what is asked; a [`Driver`](driver::Driver) takes its steps
+//! against one [`Side`](side::Side) and makes a [`Transcript`](transcript::Transcript);
+//! [`compare`](difference::compare) finds the differences of two. [`mask`] says what is not compared,
+//! [`deliberate`] which differences are meant to be. All that is found ends in a
+//! [`Report`](report::Report).
 
+pub mod deliberate;
+pub mod difference;
+pub mod driver;
 pub mod frame_splitter;
+pub mod launch;
+pub mod mask;
 pub mod recording;
 pub mod recording_proxy;
+pub mod render;
 pub mod report;
+pub mod script;
+pub mod side;
+pub mod transcript;
+pub mod wire;
+pub mod words;

@@ -80,7 +80,7 @@ fn log_of(setup: &Setup, name: &str, act: fn(&Story<'_>)) {
                 "log: zxid {} session #{session} cxid {} {} {txn_type}: {:?}, {digest}, {length} bytes",
                 header.zxid,
                 header.cxid,
-                crate::support::render::time(header.time),
+                zabkeeper::compare::render::time(header.time),
                 entry.txn
             ));
         }

@@ -14,7 +14,6 @@
 pub mod both;
 pub mod peer;
 pub mod random;
-pub mod render;
 pub mod server;
 pub mod wire;
 

@@ -6,6 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use zabkeeper::compare::render::{Names, data};
+use zabkeeper::compare::script::acl_text;
 use zabkeeper::jute::{Buffer, Jute, OutputExt};
 use zabkeeper::proto::messages::{
     AddWatchRequest, AuthPacket, CheckVersionRequest, CheckWatchesRequest, ConnectRequest,
@@ -16,7 +18,6 @@ use zabkeeper::proto::messages::{
 use zabkeeper::proto::multi::{MultiOp, MultiOperationRecord};
 use zabkeeper::proto::{Acl, OpCode};
 
-use super::render::{Names, data};
 use super::server::TestServer;
 use super::wire::{Packet, Received, Wire, new_session, old_session, parse_packet, request_frame};
 
@@ -316,7 +317,7 @@ impl Peer {
         acl: Vec<Acl>,
         flags: i32,
     ) -> Option<Packet> {
-        let label = format!("create {path:?} {bytes:?} {} {flags}", super::render::acl(&acl));
+        let label = format!("create {path:?} {bytes:?} {} {flags}", acl_text(&acl));
         self.call(OpCode::Create, &create(path, bytes, acl, flags), label)
     }
 
@@ -396,7 +397,7 @@ impl Peer {
 
     /// setACL.
     pub fn set_acl(&mut self, path: &str, acl: Vec<Acl>, version: i32) -> Option<Packet> {
-        let label = format!("setACL {path:?} {} {version}", super::render::acl(&acl));
+        let label = format!("setACL {path:?} {} {version}", acl_text(&acl));
         self.call(OpCode::SetAcl, &SetAclRequest { path: path.into(), acl, version }, label)
     }
 

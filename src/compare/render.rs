@@ -5,16 +5,19 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use zabkeeper::jute::{Buffer, Input, Jute, JuteError};
-use zabkeeper::proto::messages::{
-    Create2Response, CreateResponse, ErrorResponse, GetAclResponse, GetAllChildrenNumberResponse,
-    GetChildren2Response, GetChildrenResponse, GetDataResponse, GetEphemeralsResponse,
-    SetDataResponse, SetSaslResponse, SyncResponse, WatcherEvent, WhoAmIResponse,
+use crate::client::Reply;
+use crate::jute::{Buffer, Input, Jute, JuteError};
+use crate::proto::messages::{
+    ConnectResponse, Create2Response, CreateResponse, ErrorResponse, GetAclResponse,
+    GetAllChildrenNumberResponse, GetChildren2Response, GetChildrenResponse, GetDataResponse,
+    GetEphemeralsResponse, SetDataResponse, SetSaslResponse, SyncResponse, WatcherEvent,
+    WhoAmIResponse,
 };
-use zabkeeper::proto::multi::MultiHeader;
-use zabkeeper::proto::{Acl, Code, OpCode, Stat};
+use crate::proto::multi::MultiHeader;
+use crate::proto::{Code, OpCode, Stat};
 
-use super::wire::Packet;
+use super::script::acl_text;
+use super::transcript::Seen;
 
 /// What is known of a story while its lines are made.
 #[derive(Debug, Default)]
@@ -25,17 +28,61 @@ pub struct Names {
     pub hides_zxids: bool,
     /// Sessions by their client's name.
     pub sessions: HashMap<i64, String>,
+    /// The same in the order in which they were opened.
+    pub order: Vec<i64>,
+    /// Once zxids beyond the first are taken to be the second less: see `Difference::skew`.
+    pub skews: Vec<(i64, i64)>,
 }
 
 impl Names {
     /// `z+3`; zxids from before the story are `old`.
     pub fn zxid(&self, zxid: i64) -> String {
-        let base = self.base_zxid.unwrap_or_default();
-        match zxid {
-            0 | -1 => zxid.to_string(),
+        match self.offset(zxid) {
+            None if zxid == 0 || zxid == -1 => zxid.to_string(),
             _ if self.hides_zxids => "z".into(),
-            _ if zxid < base => "old".into(),
-            _ => format!("z+{}", zxid - base),
+            None => "old".into(),
+            Some(offset) => format!("z+{offset}"),
+        }
+    }
+
+    /// How far it is behind the first; `None` for no zxid and for those from before the story.
+    pub fn offset(&self, zxid: i64) -> Option<i64> {
+        let base = self.base_zxid.unwrap_or_default();
+        if zxid == 0 || zxid == -1 || zxid < base {
+            return None;
+        }
+        let skew: i64 =
+            self.skews.iter().filter(|(from, _)| zxid >= *from).map(|(_, skew)| skew).sum();
+        Some(zxid - base - skew)
+    }
+
+    /// Whatever came.
+    pub fn seen(&self, op: i32, seen: &Seen) -> String {
+        match seen {
+            Seen::Connected(frame) => self.connected(frame),
+            Seen::Packet(packet) => self.packet(op, packet),
+            Seen::Frame(frame) => format!("{} bytes: {frame:02x?}", frame.len()),
+            Seen::Answer { word, text } => super::words::mask(word, text),
+            Seen::Closed => "closed".into(),
+            Seen::Nothing => "nothing".into(),
+            Seen::Gone => "gone".into(),
+            Seen::Broken(why) => format!("broken: {why}"),
+        }
+    }
+
+    fn connected(&self, frame: &[u8]) -> String {
+        let mut input = Input::unbounded(frame);
+        match ConnectResponse::decode(&mut input) {
+            Ok(response) => format!(
+                "connected: protocol={} timeout={} session={} passwd={} readOnly={:?}{}",
+                response.protocol_version,
+                response.timeout_ms,
+                self.session(response.session_id),
+                if response.passwd == [0; 16] { "zero" } else { "set" },
+                response.read_only,
+                if input.is_empty() { "" } else { " and more bytes" }
+            ),
+            Err(e) => format!("undecodable connect response: {e}: {frame:02x?}"),
         }
     }
 
@@ -66,7 +113,7 @@ impl Names {
     }
 
     /// A reply to `op`, or an event.
-    pub fn packet(&self, op: i32, packet: &Packet) -> String {
+    pub fn packet(&self, op: i32, packet: &Reply) -> String {
         let header = packet.header;
         if header.xid == -1 {
             return self.event(packet);
@@ -85,18 +132,23 @@ impl Names {
                     line.push(' ');
                     line.push_str(&text);
                 }
-                Err(e) => write!(line, " undecodable: {e}: {:02x?}", packet.body).unwrap(),
+                Err(e) => {
+                    let _ = write!(line, " undecodable: {e}: {:02x?}", packet.body);
+                }
             }
         }
         if !input.is_empty() {
-            write!(line, " + {:02x?}", input.rest()).unwrap();
+            let _ = write!(line, " + {:02x?}", input.rest());
         }
         line
     }
 
-    fn event(&self, packet: &Packet) -> String {
+    fn event(&self, packet: &Reply) -> String {
         let mut input = Input::unbounded(&packet.body);
-        let event = WatcherEvent::decode(&mut input).unwrap();
+        let event = match WatcherEvent::decode(&mut input) {
+            Ok(event) => event,
+            Err(e) => return format!("undecodable event: {e}: {:02x?}", packet.body),
+        };
         let name = match event.event_type {
             1 => "NodeCreated",
             2 => "NodeDeleted",
@@ -132,7 +184,7 @@ impl Names {
             }
             OpCode::GetAcl => {
                 let reply = GetAclResponse::decode(input)?;
-                format!("{} {}", acl(&reply.acl), self.stat(&reply.stat))
+                format!("{} {}", acl_text(&reply.acl), self.stat(&reply.stat))
             }
             OpCode::GetChildren => children(GetChildrenResponse::decode(input)?.children),
             OpCode::GetChildren2 => {
@@ -180,13 +232,21 @@ impl Names {
 
 /// A time that is about now, or zero, is called so.
 pub fn time(ms: i64) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
     match ms {
         0 => "0".into(),
-        _ if (now - ms).abs() < 300_000 => "now".into(),
+        _ if is_recent(ms) => "now".into(),
         _ => format!("{ms}"),
     }
 }
+
+/// Within some minutes of now, of which a comparison takes as many at most.
+pub fn is_recent(ms: i64) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    now.wrapping_sub(ms).unsigned_abs() < RECENT_MS
+}
+
+const RECENT_MS: u64 = 600_000;
 
 /// Null, text or a length.
 pub fn data(buffer: &Buffer) -> String {
@@ -195,13 +255,6 @@ pub fn data(buffer: &Buffer) -> String {
         Some(bytes) if bytes.len() > 300 => format!("{} bytes", bytes.len()),
         Some(bytes) => format!("{:?}", String::from_utf8_lossy(bytes)),
     }
-}
-
-/// `31 world:anyone, 1 ip:::1`.
-pub fn acl(list: &[Acl]) -> String {
-    let entries: Vec<String> =
-        list.iter().map(|a| format!("{} {}:{}", a.perms, &*a.id.scheme, &*a.id.id)).collect();
-    format!("({})", entries.join(", "))
 }
 
 /// Sorted: the order of children is not promised.
