@@ -11,7 +11,7 @@
 //! LEADERINFO   WriteAcceptedEpoch, then ACKEPOCH
 //! DIFF, TRUNC  Truncate; for each committed proposal Log and Apply
 //! SNAP         LoadSnapshot; for each committed proposal Apply
-//! NEWLEADER    Fsync, or (SNAP) DiscardLogAfter, WriteSnapshot, DiscardSnapshotsAfter;
+//! NEWLEADER    Fsync, or (SNAP) DiscardLogAfter, WriteSnapshot, SetAsideOthers;
 //!              then WriteCurrentEpoch, and only then ACK
 //! UPTODATE     ACK, StartServing; then what was proposed and not committed before
 //! ```
@@ -24,6 +24,9 @@
 //!   there already is skipped with its commit. A commit of another proposal than the oldest one ends
 //!   the connection: the learner synchronises anew. Java logs a warning (synchronising) or ends the
 //!   process (following).
+//! - After a SNAP the older files are set aside. Java leaves logs that end before the snapshot: once
+//!   the next log begins a new epoch nobody can see that something is missing in between, and a leader
+//!   with such logs would send a DIFF with a hole.
 //! - An observer without a log writes `currentEpoch` only with a snapshot: if it is made a voter it
 //!   must not win by an epoch whose history it has never written.
 //! - Leaders older than ZAB 1.0 (3.3) are refused.
@@ -157,7 +160,8 @@ pub enum LearnerAction {
     /// far back.
     Truncate(Zxid),
     /// Replace tree and sessions by the snapshot on the stream, in memory only; forget the committed
-    /// log. The tree's last zxid is then this one.
+    /// log. The tree's last zxid is then this one. Until `WriteSnapshot` is over the tree is not what
+    /// the disk has: when the connection ends before, it must be loaded anew before anybody votes.
     LoadSnapshot(Zxid),
     /// Append to the log. Durable with the next `Fsync`.
     Log(Arc<TxnLogEntry>),
@@ -170,8 +174,9 @@ pub enum LearnerAction {
     /// Write a snapshot of the tree, durable with its directory entry. The log goes on in a new file
     /// behind it.
     WriteSnapshot,
-    /// Remove the snapshots that are named for later transactions, durable.
-    DiscardSnapshotsAfter(Zxid),
+    /// Put all logs and all other snapshots where recovery does not look: the snapshot that was just
+    /// written has replaced their history.
+    SetAsideOthers,
     /// The file `currentEpoch`, durable.
     WriteCurrentEpoch(i64),
     /// ACK.
@@ -274,8 +279,8 @@ pub enum LearnerSyncError {
 enum SyncMode {
     /// DIFF or TRUNC: the disk has everything up to where the packets begin.
     Log,
-    /// SNAP: until the snapshot is written the disk has a history of its own, up to this transaction.
-    Snap { base: Zxid, disk_zxid: Zxid },
+    /// SNAP of this transaction: until a snapshot is written the disk has a history of its own.
+    Snap { base: Zxid },
 }
 
 /// How far a learner has come.
@@ -365,12 +370,6 @@ impl LearnerSync {
         matches!(self.phase, Phase::Acknowledged { .. } | Phase::Broadcast)
     }
 
-    /// The tree is ahead of the disk, or not whole: when the connection ends now it must be loaded
-    /// anew from disk before anybody votes with it.
-    pub fn must_reload(&self) -> bool {
-        matches!(self.phase, Phase::Synchronization(SyncMode::Snap { .. }))
-    }
-
     /// What the leader has sent. After an error the connection is of no use; actions that were
     /// added before are still to be carried out.
     pub fn on_packet(&mut self, packet: LeaderPacket, actions: &mut Vec<LearnerAction>) -> Outcome {
@@ -383,7 +382,7 @@ impl LearnerSync {
             Phase::Broadcast => self.broadcast(packet, actions),
             Phase::Failed => Err(LearnerSyncError::Failed),
         };
-        if outcome.is_err() && !self.must_reload() {
+        if outcome.is_err() {
             self.phase = Phase::Failed;
         }
         outcome
@@ -424,16 +423,15 @@ impl LearnerSync {
     }
 
     fn choose(&mut self, packet: &LeaderPacket, actions: &mut Vec<LearnerAction>) -> Outcome {
-        let disk_zxid = self.start.last_logged_zxid;
         let (base, mode) = match *packet {
-            LeaderPacket::Diff(_) => (disk_zxid, SyncMode::Log),
+            LeaderPacket::Diff(_) => (self.start.last_logged_zxid, SyncMode::Log),
             LeaderPacket::Trunc(zxid) => {
                 actions.push(LearnerAction::Truncate(zxid));
                 (zxid, SyncMode::Log)
             }
             LeaderPacket::Snap(zxid) => {
                 actions.push(LearnerAction::LoadSnapshot(zxid));
-                (zxid, SyncMode::Snap { base: zxid, disk_zxid })
+                (zxid, SyncMode::Snap { base: zxid })
             }
             _ => return Err(self.unexpected(packet)),
         };
@@ -491,16 +489,13 @@ impl LearnerSync {
         }
         let has_log = self.start.kind.has_log();
         let is_on_disk = match mode {
-            SyncMode::Snap { base, disk_zxid } => {
-                if disk_zxid > base {
+            SyncMode::Snap { base } => {
+                if self.start.last_logged_zxid > base {
                     // What is left of another history must not be replayed over the snapshot.
                     actions.push(LearnerAction::DiscardLogAfter(base));
                 }
                 actions.push(LearnerAction::WriteSnapshot);
-                if disk_zxid > base {
-                    // Only now: until the new one is there they are all that could be loaded.
-                    actions.push(LearnerAction::DiscardSnapshotsAfter(self.last_committed));
-                }
+                actions.push(LearnerAction::SetAsideOthers);
                 true
             }
             SyncMode::Log => {
