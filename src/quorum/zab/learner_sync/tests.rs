@@ -118,7 +118,7 @@ fn check(kind: LearnerKind, last: (i64, i64), packets: &str, expected: impl AsRe
 
 /// As `check`, behind LEADERINFO of epoch 5.
 fn check_sync(kind: LearnerKind, last: (i64, i64), packets: &str, expected: impl AsRef<str>) {
-    let all = trace(kind, last, &format!("info5 {packets}"));
+    let all = trace(kind, last, format!("info5 {packets}"));
     let (_, rest) = all.split_once(" | ").unwrap();
     assert_eq!(rest, expected.as_ref(), "{packets}");
 }
@@ -156,7 +156,7 @@ fn a_diff_is_durable_before_the_epoch_and_the_epoch_before_the_ack() {
         "diff4.9 p4.8 c4.8 p4.9 c4.9 new5 upto",
         format!(" |  | Log4.8 Apply4.8 |  | Log4.9 Apply4.9 | {NEW_DIFF} | {SERVE}"),
     );
-    check_sync(FOLLOWER, (4, 7), "diff4.7 new5", &format!(" | {NEW_DIFF}"));
+    check_sync(FOLLOWER, (4, 7), "diff4.7 new5", format!(" | {NEW_DIFF}"));
 }
 
 #[test]
@@ -234,10 +234,10 @@ fn zookeeper_4925_a_hole_in_the_history_is_refused() {
         format!("! got proposal {found}, last queued 0x400000007, expected {expected}")
     };
     let gap = |found| gap(found, "0x400000008");
-    check_sync(FOLLOWER, (4, 7), "diff p4.9", &format!(" | {}", gap("0x400000009")));
-    check_sync(FOLLOWER, (4, 7), "diff p5.2", &format!(" | {}", gap("0x500000002")));
-    check_sync(FOLLOWER, (4, 7), "diff p5.0", &format!(" | {}", gap("0x500000000")));
-    check_sync(OBSERVER, (4, 7), "diff i4.9", &format!(" | {}", gap("0x400000009")));
+    check_sync(FOLLOWER, (4, 7), "diff p4.9", format!(" | {}", gap("0x400000009")));
+    check_sync(FOLLOWER, (4, 7), "diff p5.2", format!(" | {}", gap("0x500000002")));
+    check_sync(FOLLOWER, (4, 7), "diff p5.0", format!(" | {}", gap("0x500000000")));
+    check_sync(OBSERVER, (4, 7), "diff i4.9", format!(" | {}", gap("0x400000009")));
     check_sync(FOLLOWER, (4, 7), "diff p5.1 p6.1", {
         " |  | ! got proposal 0x600000001 from the leader of epoch 5"
     });
@@ -278,7 +278,7 @@ fn packets_out_of_their_order_end_the_connection() {
         ("diff new5 upto info6", "unexpected LEADERINFO while serving"),
     ];
     for (packets, error) in cases {
-        let trace = trace(FOLLOWER, (4, 7), &format!("info5 {packets}"));
+        let trace = trace(FOLLOWER, (4, 7), format!("info5 {packets}"));
         assert!(trace.ends_with(&format!("! {error}")), "{packets}: {trace}");
     }
 }
@@ -373,7 +373,8 @@ impl ModelDisk {
                 continue;
             }
             let is_next = *zxid == last.next();
-            if !is_next && !(zxid.epoch() > last.epoch() && zxid.counter() == 1) {
+            let is_first = zxid.epoch() > last.epoch() && zxid.counter() == 1;
+            if !is_next && !is_first {
                 return None;
             }
             history.push((*zxid, *tag));
