@@ -118,7 +118,7 @@ fn check(kind: LearnerKind, last: (i64, i64), packets: &str, expected: impl AsRe
 
 /// As `check`, behind LEADERINFO of epoch 5.
 fn check_sync(kind: LearnerKind, last: (i64, i64), packets: &str, expected: impl AsRef<str>) {
-    let all = trace(kind, last, format!("info5 {packets}"));
+    let all = trace(kind, last, &format!("info5 {packets}"));
     let (_, rest) = all.split_once(" | ").unwrap();
     assert_eq!(rest, expected.as_ref(), "{packets}");
 }
@@ -278,7 +278,7 @@ fn packets_out_of_their_order_end_the_connection() {
         ("diff new5 upto info6", "unexpected LEADERINFO while serving"),
     ];
     for (packets, error) in cases {
-        let trace = trace(FOLLOWER, (4, 7), format!("info5 {packets}"));
+        let trace = trace(FOLLOWER, (4, 7), &format!("info5 {packets}"));
         assert!(trace.ends_with(&format!("! {error}")), "{packets}: {trace}");
     }
 }
