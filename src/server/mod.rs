@@ -5,6 +5,7 @@
 pub mod blue_throttle;
 pub mod cnxn;
 pub mod command;
+pub mod committed_log;
 pub mod container_manager;
 pub mod datadir_cleanup_manager;
 pub mod event_sink;
@@ -22,6 +23,8 @@ pub mod request_path_metrics_collector;
 pub mod request_processor;
 pub mod request_throttler;
 pub mod restore;
+pub mod server_role;
+pub mod server_slot;
 pub mod server_stats;
 pub mod snapshot_taker;
 pub mod stage;

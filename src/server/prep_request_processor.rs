@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, unbounded};
 
-use super::prep::{PrepContext, PrepRequest, PrepState, prepare};
+use super::prep::{PrepContext, PrepRequest, PrepState, TrackedSessions, prepare};
 use super::request::Request;
 use super::request_processor::RequestProcessor;
 use super::stage::Stage;
@@ -30,10 +30,11 @@ pub fn start(
 ) -> std::io::Result<Stage> {
     let (queue, requests) = unbounded();
     let (worker, worker_next) = (Arc::clone(server), Arc::clone(&next));
-    let name = format!("ProcessThread(sid:0 cport:{}):", server.client_port());
+    let sid = server.role().server_id();
+    let name = format!("ProcessThread(sid:{sid} cport:{}):", server.client_port());
     let thread = thread::spawn_critical(name, thread::STACK_BYTES, listener, move || {
         let reconfig_enabled = state.options.reconfig_enabled;
-        log::info!("PrepRequestProcessor (sid:0) started, reconfigEnabled={reconfig_enabled}");
+        log::info!("PrepRequestProcessor (sid:{sid}) started, reconfigEnabled={reconfig_enabled}");
         run(&worker, &requests, state, &*worker_next);
         log::info!("PrepRequestProcessor exited loop!");
         Ok(())
@@ -66,7 +67,7 @@ fn prepare_batch(server: &ZooKeeperServer, state: &mut PrepState, batch: &mut [B
         state,
         tree: &tree,
         changes: &mut changes,
-        sessions: &**server.tracker(),
+        sessions: &TrackedSessions(&**server.tracker()),
         acl_policy: server.acl_policy(),
         metrics,
         wall_ms,
@@ -85,6 +86,9 @@ fn prepare_batch(server: &ZooKeeperServer, state: &mut PrepState, batch: &mut [B
                 cxid: request.cxid,
                 body: &request.body,
                 auth: &request.auth_info,
+                owner: request.owner,
+                is_local_session: request.is_local_session,
+                error: request.error,
             },
         );
         request.error = prepared.error;

@@ -108,6 +108,7 @@ pub fn process_read(
         RequestBody::RemoveWatches(request) => remove_watches(context, request),
         RequestBody::Unknown(_) => Err(Code::Unimplemented),
         RequestBody::Malformed(_)
+        | RequestBody::Txn(_)
         | RequestBody::Create(_)
         | RequestBody::Create2(_)
         | RequestBody::CreateContainer(_)

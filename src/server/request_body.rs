@@ -51,6 +51,9 @@ pub enum RequestBody {
     CloseSession,
     /// The operation is known, its body is not: answered with `MarshallingError`.
     Malformed(OpCode),
+    /// Known by its transaction only: what the log or another server told of, never what a client
+    /// asked here.
+    Txn(OpCode),
     /// No such operation (0, -1, a bare check and createSession by a client included): answered
     /// with `Unimplemented`, then the connection is closed.
     Unknown(i32),
@@ -102,6 +105,17 @@ impl RequestBody {
         })
     }
 
+    /// Decodes a request that a learner forwarded: as of a client, and createSession besides.
+    pub fn decode_forwarded(op: i32, input: &mut Input<'_>) -> RequestBody {
+        if op == OpCode::CreateSession.as_i32() {
+            return match input.read_i32() {
+                Ok(timeout_ms) => RequestBody::CreateSession { timeout_ms },
+                Err(_) => RequestBody::Malformed(OpCode::CreateSession),
+            };
+        }
+        RequestBody::decode(op, input)
+    }
+
     /// The operation; `None` for an unknown one.
     pub fn op_code(&self) -> Option<OpCode> {
         Some(match self {
@@ -133,7 +147,7 @@ impl RequestBody {
             RequestBody::RemoveWatches(_) => OpCode::RemoveWatches,
             RequestBody::CreateSession { .. } => OpCode::CreateSession,
             RequestBody::CloseSession => OpCode::CloseSession,
-            RequestBody::Malformed(op) => *op,
+            RequestBody::Malformed(op) | RequestBody::Txn(op) => *op,
             RequestBody::Unknown(_) => return None,
         })
     }

@@ -5,8 +5,8 @@ use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 
-use super::cnxn::accept_thread::{AcceptThread, bind_client_port};
-use super::cnxn::selector_thread::SelectorThread;
+use super::cnxn::accept_thread::bind_client_port;
+use super::cnxn::server_cnxn_factory::ServerCnxnFactory;
 use super::container_manager::{ContainerManager, ContainerServer, ContainerSettings};
 use super::final_request_processor::FinalRequestProcessor;
 use super::gauges;
@@ -15,6 +15,7 @@ use super::prep_request_processor;
 use super::request_path_metrics_collector::PathStatsThread;
 use super::request_processor::RequestProcessor;
 use super::restore::{self, Restored};
+use super::server_role::Standalone;
 use super::snapshot_taker::{SnapshotTaker, take_snapshot};
 use super::stage::Stage;
 use super::sync_request_processor;
@@ -26,7 +27,8 @@ use crate::common::thread::ServerListener;
 use crate::metrics::ServerMetrics;
 use crate::persistence::FileTxnSnapLog;
 use crate::session::{
-    SessionExpirer, SessionTrackerImpl, SessionTrackerSettings, SessionTrackerThread,
+    SessionExpirer, SessionTracker, SessionTrackerImpl, SessionTrackerSettings,
+    SessionTrackerThread,
 };
 
 /// The server's id in session ids; in names of threads and in `conf` Java calls it 0.
@@ -35,12 +37,11 @@ const SESSION_SERVER_ID: i64 = 1;
 /// A standalone server with all its threads. They end in order when it is shut down.
 pub struct StandaloneServer {
     server: Arc<ZooKeeperServer>,
-    accept: Vec<AcceptThread>,
+    factory: ServerCnxnFactory,
     session_tracker: Option<SessionTrackerThread>,
     containers: Option<ContainerManager>,
     path_stats: Option<PathStatsThread>,
     first_processor: Stage,
-    selectors: Vec<SelectorThread>,
     snapshots: SnapshotTaker,
 }
 
@@ -74,31 +75,27 @@ impl StandaloneServer {
         let Restored { tree, sessions, is_newest_snapshot_complete, has_removed_ephemerals } =
             restored;
 
-        let selectors = (0..selector_count(&config))
-            .map(SelectorThread::start)
-            .collect::<io::Result<Vec<_>>>()?;
+        let factory = ServerCnxnFactory::new(&config, &metrics)?;
         let tracker = Arc::new(SessionTrackerImpl::new(
             SessionTrackerSettings {
                 tick_time_ms: config.tick_time_ms,
                 server_id: SESSION_SERVER_ID,
             },
             sessions.iter().map(|(id, timeout_ms)| (*id, *timeout_ms)),
-            Arc::clone(&metrics),
+            metrics,
         ));
         let last_zxid = tree.last_processed_zxid();
         let server = ZooKeeperServer::new(Parts {
+            slot: Arc::clone(factory.slot()),
+            role: Arc::new(Standalone),
             snap_dir: snap_log.snap_dir().to_owned(),
             log_dir: snap_log.data_log_dir().to_owned(),
-            db: ZkDatabase::new(tree, sessions),
-            tracker,
+            db: Arc::new(ZkDatabase::new(tree, sessions)),
+            tracker: Arc::clone(&tracker) as Arc<dyn SessionTracker>,
             acl_policy: AclPolicy::new(providers, config.skip_acl),
             auth_helper,
-            metrics,
-            selectors: selectors.iter().map(SelectorThread::handle).collect(),
-            config: Arc::clone(&config),
         });
         gauges::register(&server);
-        server.set_client_port(config.client_port.unwrap_or(0));
 
         let snapshots = SnapshotTaker::new(Arc::clone(snap_log.snap_log()), Arc::clone(listener));
         if has_removed_ephemerals {
@@ -120,15 +117,14 @@ impl StandaloneServer {
         }
         let mut standalone = StandaloneServer {
             server,
-            accept: Vec::new(),
+            factory,
             session_tracker: None,
             containers: None,
             path_stats: None,
             first_processor: prep,
-            selectors,
             snapshots,
         };
-        match standalone.open(&config, client_socket, listener) {
+        match standalone.open(&config, &tracker, client_socket, listener) {
             Ok(()) => Ok(standalone),
             Err(error) => {
                 // The chain's threads end when they are told to.
@@ -142,12 +138,13 @@ impl StandaloneServer {
     fn open(
         &mut self,
         config: &ServerConfig,
+        tracker: &Arc<SessionTrackerImpl>,
         client_socket: Option<TcpListener>,
         listener: &Arc<dyn ServerListener>,
     ) -> io::Result<()> {
         let server = &self.server;
         let expirer: Arc<dyn SessionExpirer> = Arc::clone(server) as _;
-        self.session_tracker = Some(server.tracker().start(expirer, listener)?);
+        self.session_tracker = Some(tracker.start(expirer, listener)?);
         self.containers = Some(ContainerManager::start(
             ContainerSettings::from(config),
             Arc::clone(server) as Arc<dyn ContainerServer>,
@@ -156,9 +153,8 @@ impl StandaloneServer {
             self.path_stats = path_stats.start()?;
         }
         if let Some(socket) = client_socket {
-            let thread = AcceptThread::start(server, socket)?;
-            server.set_client_port(thread.address().port());
-            self.accept.push(thread);
+            self.factory.slot().set_server(Arc::clone(server));
+            server.set_client_port(self.factory.listen(socket)?.port());
         }
         Ok(())
     }
@@ -173,13 +169,13 @@ impl StandaloneServer {
         log::info!("Shutting down");
         self.server.set_state(State::Shutdown);
         self.server.stop_admission();
-        self.accept.iter_mut().for_each(AcceptThread::stop);
+        self.factory.stop_accepting();
         drop(self.session_tracker.take());
         drop(self.containers.take());
         drop(self.path_stats.take());
         self.server.stop_intake();
         self.first_processor.shutdown();
-        self.selectors.iter_mut().for_each(SelectorThread::stop);
+        self.factory.shutdown();
         self.snapshots.wait();
         self.server.metrics().gauges.clear();
     }
@@ -192,14 +188,4 @@ fn prep_options(config: &ServerConfig) -> PrepOptions {
         reconfig_enabled: config.reconfig_enabled,
         max_buffer: config.jute_maxbuffer,
     }
-}
-
-/// Java's rule: the square root of half the cores, at least one.
-fn selector_count(config: &ServerConfig) -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let by_default = ((cores as f64 / 2.0).sqrt() as usize).max(1);
-    usize::try_from(config.nio_num_selector_threads)
-        .ok()
-        .filter(|count| *count > 0)
-        .unwrap_or(by_default)
 }

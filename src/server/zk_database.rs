@@ -1,10 +1,14 @@
-//! `ZKDatabase`: the tree, the table of sessions and the files they come from.
+//! `ZKDatabase`: the tree, the table of sessions, and the transactions that were committed last.
+//!
+//! It outlives a server: when a role of an ensemble ends, the next role's server goes on with it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use super::committed_log::CommittedLog;
 use crate::common::sync::{Mutex, Rank, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use crate::proto::{SessionId, Zxid};
+use crate::proto::{SessionId, TxnLogEntry, Zxid};
 use crate::tree::DataTree;
 
 /// The state of the server. The log itself belongs to the thread that syncs it.
@@ -14,17 +18,65 @@ pub struct ZkDatabase {
     sessions: Mutex<HashMap<SessionId, i32>>,
     /// A copy of the tree's, to be read without its guard. Written under the write guard.
     last_processed_zxid: AtomicI64,
+    /// What learners are sent when they are a little behind.
+    committed_log: RwLock<CommittedLog>,
+    /// False on a standalone server, which then does not even take the lock.
+    keeps_committed_log: bool,
 }
 
 impl ZkDatabase {
-    /// From what was restored.
+    /// From what was restored, without a committed log: nobody asks a standalone server for it.
     pub fn new(tree: DataTree, sessions: HashMap<SessionId, i32>) -> ZkDatabase {
         let zxid = tree.last_processed_zxid();
         ZkDatabase {
             tree: RwLock::new(Rank::Tree, tree),
             sessions: Mutex::new(Rank::Sessions, sessions),
             last_processed_zxid: AtomicI64::new(zxid.0),
+            committed_log: RwLock::new(Rank::CommittedLog, CommittedLog::new(0)),
+            keeps_committed_log: false,
         }
+    }
+
+    /// With a committed log, as a member of an ensemble keeps it.
+    #[must_use]
+    pub fn with_committed_log(mut self, log: CommittedLog) -> ZkDatabase {
+        self.committed_log = RwLock::new(Rank::CommittedLog, log);
+        self.keeps_committed_log = true;
+        self
+    }
+
+    /// The committed log. Its lock ranks before the tree's.
+    pub fn committed_log(&self) -> &RwLock<CommittedLog> {
+        &self.committed_log
+    }
+
+    /// What was applied, in the order of the zxids (`addCommittedProposal`). The order of publishing
+    /// is fixed: first the tree, then this, then the leader's removal of it from what is to be
+    /// applied; so a learner that begins to synchronise at any moment is sent each of them once.
+    pub fn add_committed(&self, entries: impl IntoIterator<Item = Arc<TxnLogEntry>>) {
+        if self.keeps_committed_log {
+            let mut log = self.committed_log.write();
+            entries.into_iter().for_each(|entry| log.add(entry));
+        }
+    }
+
+    /// Whether anybody wants [`ZkDatabase::add_committed`] to be called.
+    pub fn keeps_committed_log(&self) -> bool {
+        self.keeps_committed_log
+    }
+
+    /// Replaces tree and sessions and forgets the committed log (`clear`, then `loadDataBase` or
+    /// `deserializeSnapshot`). Only while no server uses the database.
+    pub fn replace(&self, tree: DataTree, sessions: HashMap<SessionId, i32>) {
+        self.committed_log.write().clear();
+        let zxid = tree.last_processed_zxid();
+        let mut guard = self.tree.write();
+        let old = std::mem::replace(&mut *guard, tree);
+        self.set_last_processed_zxid(zxid);
+        drop(guard);
+        *self.sessions.lock() = sessions;
+        // Not under the guard: it may take a while.
+        drop(old);
     }
 
     /// To read the tree. Hold it for memory work only.

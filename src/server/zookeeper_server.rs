@@ -1,11 +1,12 @@
 //! `ZooKeeperServer`: the state that all threads of a server share, and the ways into its chain.
 //!
-//! Composed, not inherited from: a role (standalone now, leader, follower and observer later)
-//! builds the chain of processors and hands in its first one.
+//! Composed, not inherited from: a role (standalone, leader, follower, observer, read-only) builds
+//! the chain of processors and hands in its first one; where the roles differ otherwise, a
+//! [`ServerRole`] answers. A change of role makes a new server over the same database.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwapOption;
 use crossbeam_channel::Sender;
@@ -23,18 +24,19 @@ use super::request::Request;
 use super::request_body::RequestBody;
 use super::request_path_metrics_collector::{PathStatsSettings, RequestPathMetricsCollector};
 use super::request_throttler::{Admission, AdmissionSettings, Arrival, Decision};
+use super::server_role::ServerRole;
+use super::server_slot::ServerSlot;
 use super::server_stats::{ServerStats, ServerStatsProvider};
 use super::zk_database::ZkDatabase;
 use crate::auth::{AclPolicy, AuthenticationHelper};
 use crate::common::config::ServerConfig;
-use crate::common::rate_logger::RateLogger;
 use crate::common::sync::{Mutex, Rank};
 use crate::common::time;
 use crate::jute::{Input, Limits};
 use crate::metrics::ServerMetrics;
 use crate::proto::messages::DeleteContainerRequest;
-use crate::proto::{Code, SessionId, Zxid};
-use crate::session::{Session, SessionExpirer, SessionTrackerImpl};
+use crate::proto::{Code, OpCode, SessionId, Zxid};
+use crate::session::{Session, SessionExpirer, SessionTracker};
 
 /// `ZooKeeperServer.State`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,24 +54,22 @@ pub enum State {
 
 /// What a role gives a server to be built from.
 pub struct Parts {
-    /// The settings.
-    pub config: Arc<ServerConfig>,
+    /// The listener's side: settings, connections, selector threads.
+    pub slot: Arc<ServerSlot>,
+    /// What differs between the roles.
+    pub role: Arc<dyn ServerRole>,
     /// Where the snapshots are.
     pub snap_dir: PathBuf,
     /// Where the logs are.
     pub log_dir: PathBuf,
     /// The state restored from disk.
-    pub db: ZkDatabase,
+    pub db: Arc<ZkDatabase>,
     /// The sessions.
-    pub tracker: Arc<SessionTrackerImpl>,
+    pub tracker: Arc<dyn SessionTracker>,
     /// Providers and the switch that turns checks off.
     pub acl_policy: AclPolicy,
     /// Enforced authentication.
     pub auth_helper: AuthenticationHelper,
-    /// Where to count.
-    pub metrics: Arc<ServerMetrics>,
-    /// Where unsent bytes are handed to; one of them is picked by connection.
-    pub selectors: Vec<SelectorHandle>,
 }
 
 /// See the module.
@@ -78,18 +78,23 @@ pub struct ZooKeeperServer {
     snap_dir: PathBuf,
     log_dir: PathBuf,
     limits: Limits,
-    db: ZkDatabase,
-    tracker: Arc<SessionTrackerImpl>,
+    role: Arc<dyn ServerRole>,
+    /// Copies of the role's answers, for each request asks.
+    forwards_sync: bool,
+    forwards_writes: bool,
+    db: Arc<ZkDatabase>,
+    tracker: Arc<dyn SessionTracker>,
     acl_policy: AclPolicy,
     auth_helper: AuthenticationHelper,
     metrics: Arc<ServerMetrics>,
     selectors: Vec<SelectorHandle>,
     stats: ServerStats,
-    cnxns: CnxnTable,
+    cnxns: Arc<CnxnTable>,
+    /// Connections that a thread serves for this server. See [`ServerSlot`].
+    serving: AtomicUsize,
     connection_throttle: ConnectionThrottle,
     admission: Admission,
     outstanding_changes: Mutex<OutstandingChanges>,
-    accept_errors: RateLogger,
     /// `None` unless `pathStats.enabled` is set.
     path_stats: Option<Arc<RequestPathMetricsCollector>>,
     /// The queue of the first processor. Emptied by `stop_intake`.
@@ -101,7 +106,10 @@ pub struct ZooKeeperServer {
 impl ZooKeeperServer {
     /// A server that does not serve yet.
     pub fn new(parts: Parts) -> Arc<ZooKeeperServer> {
-        let Parts { config, metrics, .. } = parts;
+        let (config, metrics) = (Arc::clone(parts.slot.config()), parts.slot.metrics_arc());
+        let settings = AdmissionSettings::from(&*config);
+        let limit = parts.role.global_outstanding_limit(settings.global_outstanding_limit);
+        let settings = AdmissionSettings { global_outstanding_limit: limit, ..settings };
         Arc::new(ZooKeeperServer {
             snap_dir: parts.snap_dir,
             log_dir: parts.log_dir,
@@ -110,26 +118,29 @@ impl ZooKeeperServer {
             tracker: parts.tracker,
             acl_policy: parts.acl_policy,
             auth_helper: parts.auth_helper,
-            selectors: parts.selectors,
+            selectors: parts.slot.selectors().to_vec(),
             stats: ServerStats::new(Arc::clone(&metrics)),
-            cnxns: CnxnTable::default(),
+            cnxns: Arc::clone(parts.slot.cnxns()),
+            serving: AtomicUsize::new(0),
+            forwards_sync: parts.role.forwards_sync(),
+            forwards_writes: parts.role.forwards_writes(),
+            role: parts.role,
             connection_throttle: ConnectionThrottle::new(
                 &BlueThrottleSettings::from(&*config),
                 time::elapsed_ms(),
                 time::wall_ms(),
             ),
-            admission: Admission::new(AdmissionSettings::from(&*config), Arc::clone(&metrics)),
+            admission: Admission::new(settings, Arc::clone(&metrics)),
             metrics,
             outstanding_changes: Mutex::new(
                 Rank::OutstandingChanges,
                 OutstandingChanges::default(),
             ),
-            accept_errors: RateLogger::default(),
             path_stats: config.path_stats_enabled.then(|| {
                 Arc::new(RequestPathMetricsCollector::new(PathStatsSettings::from(&*config)))
             }),
             first_processor: ArcSwapOption::empty(),
-            client_port: AtomicU16::new(0),
+            client_port: AtomicU16::new(parts.slot.client_port()),
             state: AtomicU8::new(State::Initial as u8),
             config,
         })
@@ -146,13 +157,18 @@ impl ZooKeeperServer {
     }
 
     /// The tree and the sessions' table.
-    pub fn db(&self) -> &ZkDatabase {
+    pub fn db(&self) -> &Arc<ZkDatabase> {
         &self.db
     }
 
     /// The sessions.
-    pub fn tracker(&self) -> &Arc<SessionTrackerImpl> {
+    pub fn tracker(&self) -> &Arc<dyn SessionTracker> {
         &self.tracker
+    }
+
+    /// What differs between the roles.
+    pub fn role(&self) -> &Arc<dyn ServerRole> {
+        &self.role
     }
 
     /// Access control.
@@ -185,11 +201,6 @@ impl ZooKeeperServer {
         &self.admission
     }
 
-    /// The log of refused connections, limited in rate.
-    pub fn accept_errors(&self) -> &RateLogger {
-        &self.accept_errors
-    }
-
     /// The sample of the requests' paths, while that is switched on.
     pub fn path_stats(&self) -> Option<&Arc<RequestPathMetricsCollector>> {
         self.path_stats.as_ref()
@@ -202,7 +213,7 @@ impl ZooKeeperServer {
 
     /// What `srvr` calls the mode (`getState`).
     pub fn server_state(&self) -> &'static str {
-        "standalone"
+        self.role.state()
     }
 
     /// Where the snapshots are: `dataDir/version-2`.
@@ -233,6 +244,21 @@ impl ZooKeeperServer {
     /// Moves on to `state`.
     pub fn set_state(&self, state: State) {
         self.state.store(state as u8, Ordering::Release);
+    }
+
+    /// A thread begins to serve a connection for this server. Only [`ServerSlot`] calls this.
+    pub(super) fn enter(&self) {
+        self.serving.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Ends [`ZooKeeperServer::enter`].
+    pub(super) fn leave(&self) {
+        self.serving.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Whether a thread serves a connection for this server.
+    pub(super) fn is_serving(&self) -> bool {
+        self.serving.load(Ordering::Acquire) > 0
     }
 
     /// From now on requests go to this queue.
@@ -289,7 +315,24 @@ impl ZooKeeperServer {
     /// The server's own request to close a session.
     pub fn close_session(&self, id: SessionId) {
         log::info!("Closing session {id}");
-        self.enqueue(Request::internal(id, RequestBody::CloseSession, time::elapsed_ms()));
+        self.enqueue_own(Request::internal(id, RequestBody::CloseSession, time::elapsed_ms()));
+    }
+
+    /// Puts a request of the server itself into the chain.
+    fn enqueue_own(&self, mut request: Request) {
+        request.is_local_session = self.role.is_local(self, &request);
+        self.enqueue(request);
+    }
+
+    /// Puts a request that a learner forwarded into the chain (`submitLearnerRequest`).
+    pub fn submit_learner_request(&self, request: Request) {
+        self.enqueue(request);
+    }
+
+    /// What the session's server says of a client that wanted its session back, after
+    /// [`Revalidation::Later`] (`finishSessionInit`). Any thread.
+    pub fn finish_session_init(&self, cnxn: &Arc<ServerCnxn>, session: Option<Arc<Session>>) {
+        connect::finish_session_init(self, cnxn, session);
     }
 
     /// Whether the connection throttle lets a connect request for this session (0: a new one) in.
@@ -321,7 +364,7 @@ impl ZooKeeperServer {
         if !self.auth_helper.enforce_authentication(&cnxn.auth_info()) {
             return Err(connect::refuse_unauthenticated(self, cnxn, xid));
         }
-        let length = input.rest().len();
+        let bytes = input.rest();
         let body = RequestBody::decode(op, input);
         // Without a session nothing gets here; a closing one, or a request dropped before, means
         // that no answer is due.
@@ -336,7 +379,7 @@ impl ZooKeeperServer {
             cnxn.send_reply(reply, Code::Unimplemented, &ReplyBody::default());
             return Err(Disconnect::AfterFlush);
         }
-        if session.in_flight() == 0 && !body.is_write() {
+        if session.in_flight() == 0 && self.is_direct_read(&body) && !session.has_moved() {
             let request = ReadRequest {
                 cnxn,
                 session_id: session.id(),
@@ -349,7 +392,11 @@ impl ZooKeeperServer {
             final_request_processor::answer_read(self, &tree, &request, &auth, scratch);
             return Ok(());
         }
-        self.submit_to_chain(cnxn, session, xid, body, length, now_ms)
+        self.submit_to_chain(cnxn, session, xid, body, bytes, now_ms)
+    }
+
+    fn is_direct_read(&self, body: &RequestBody) -> bool {
+        !body.is_write() && !(self.forwards_sync && body.op_code() == Some(OpCode::Sync))
     }
 
     fn submit_to_chain(
@@ -358,17 +405,29 @@ impl ZooKeeperServer {
         session: &Arc<Session>,
         xid: i32,
         body: RequestBody,
-        length: usize,
+        bytes: &[u8],
         now_ms: i64,
     ) -> Result<(), Disconnect> {
         let large_permit =
-            self.admission.admit_size(length).map_err(|_| Disconnect::LargeRequest)?;
-        let request = Request {
+            self.admission.admit_size(bytes.len()).map_err(|_| Disconnect::LargeRequest)?;
+        let keeps_bytes = self.forwards_writes && !self.is_direct_read(&body);
+        let mut request = Request {
             cxid: xid,
             auth_info: cnxn.auth_info_full(),
+            owner: Session::OWNER_ME,
+            bytes: if keeps_bytes { bytes.to_vec() } else { Vec::new() },
             large_permit,
             ..Request::internal(session.id(), body, now_ms)
         };
+        if request.body.is_write() {
+            match self.role.check_upgrade_session(self, &request) {
+                Ok(None) => {}
+                Ok(Some(upgrade)) => self.enqueue(upgrade),
+                Err(code) => request.error = Some(code),
+            }
+            request.is_local_session = matches!(request.body, RequestBody::CloseSession)
+                && self.role.is_local(self, &request);
+        }
         if self.admit_and_enqueue(cnxn, session, request) {
             return Ok(());
         }
@@ -404,7 +463,7 @@ impl SessionExpirer for ZooKeeperServer {
             session.id(),
             session.timeout_ms()
         );
-        self.enqueue(Request::internal(
+        self.enqueue_own(Request::internal(
             session.id(),
             RequestBody::CloseSession,
             time::elapsed_ms(),

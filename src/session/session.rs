@@ -27,6 +27,9 @@ pub struct Session {
 impl Session {
     /// The owner of a session that no server has claimed: Java's null.
     pub const NO_OWNER: u64 = 0;
+    /// The owner of a session whose client is connected to this very server (`ServerCnxn.me`).
+    /// Greater numbers are those of learner handlers.
+    pub const OWNER_ME: u64 = 1;
 
     /// A session that expires `timeout_ms` after `now_ms` (monotonic clock).
     #[must_use]
@@ -102,19 +105,29 @@ impl Session {
         self.owner.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_owner(&self, owner: u64) {
+    /// Whether the client has moved to another server of the ensemble.
+    #[must_use]
+    pub fn has_moved(&self) -> bool {
+        self.owner() > Session::OWNER_ME
+    }
+
+    /// Who serves the session's client from now on. Only trackers call this.
+    pub fn set_owner(&self, owner: u64) {
         self.owner.store(owner, Ordering::Relaxed);
     }
 
-    pub(super) fn set_timeout_ms(&self, timeout_ms: i32) {
+    /// The timeout that was negotiated anew. Only trackers call this.
+    pub fn set_timeout_ms(&self, timeout_ms: i32) {
         self.timeout_ms.store(timeout_ms, Ordering::Relaxed);
     }
 
-    pub(super) fn set_deadline_ms(&self, deadline_ms: i64) {
+    /// When the session expires unless touched. Only trackers call this.
+    pub fn set_deadline_ms(&self, deadline_ms: i64) {
         self.deadline_ms.store(deadline_ms, Ordering::Relaxed);
     }
 
-    pub(super) fn set_closing(&self) {
+    /// From now on requests of the session are dropped. Only trackers call this.
+    pub fn set_closing(&self) {
         self.is_closing.store(true, Ordering::Release);
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use log::{debug, info, trace};
 
-use super::{ExpiryQueue, Session};
+use super::{ExpiryQueue, Session, SessionTracker};
 use crate::common::sync::{Mutex, Rank};
 use crate::common::thread::{self, OwnedThread, ServerListener};
 use crate::common::time;
@@ -124,7 +124,7 @@ impl SessionTrackerImpl {
 
     /// Whether the session is known (`isTrackingSession`).
     #[must_use]
-    pub fn is_tracking(&self, id: SessionId) -> bool {
+    pub fn is_tracking_session(&self, id: SessionId) -> bool {
         self.state.lock().by_id.contains_key(&id)
     }
 
@@ -145,15 +145,15 @@ impl SessionTrackerImpl {
 
     /// Whether requests of the session may be executed: `UnknownSession` if it is not known,
     /// `SessionExpired` if it is closing.
-    pub fn check_session(&self, id: SessionId) -> Result<(), Code> {
-        self.state.lock().checked(id).map(drop)
-    }
-
-    /// As [`SessionTrackerImpl::check_session`], and `SessionMoved` if another than `owner` has
-    /// claimed the session. An unclaimed session is claimed for `owner`.
-    pub fn check_session_owner(&self, id: SessionId, owner: u64) -> Result<(), Code> {
+    ///
+    /// `SessionMoved` if another than `owner` has claimed the session; [`Session::NO_OWNER`] asks
+    /// nothing of that. An unclaimed session is claimed for `owner`.
+    pub fn check_session(&self, id: SessionId, owner: u64) -> Result<(), Code> {
         let state = self.state.lock();
         let session = state.checked(id)?;
+        if owner == Session::NO_OWNER {
+            return Ok(());
+        }
         if session.owner() == Session::NO_OWNER {
             session.set_owner(owner);
         } else if session.owner() != owner {
@@ -164,8 +164,8 @@ impl SessionTrackerImpl {
 
     /// As [`SessionTrackerImpl::check_session`], but `SessionExpired` also for a session that is
     /// not known: what may own ephemeral nodes.
-    pub fn check_global_session(&self, id: SessionId) -> Result<(), Code> {
-        self.check_session(id).map_err(unknown_is_expired)
+    pub fn check_global_session(&self, id: SessionId, owner: u64) -> Result<(), Code> {
+        self.check_session(id, owner).map_err(unknown_is_expired)
     }
 
     /// Hands the session over to `owner`. `SessionExpired` if it is not known or is closing.
@@ -200,12 +200,6 @@ impl SessionTrackerImpl {
         self.state.lock().by_id.len()
     }
 
-    /// Sessions known to this server only (metric `local_sessions`): none.
-    #[must_use]
-    pub fn local_session_count(&self) -> usize {
-        0
-    }
-
     /// The ids of all sessions, in order.
     #[must_use]
     pub fn global_sessions(&self) -> Vec<SessionId> {
@@ -224,7 +218,7 @@ impl SessionTrackerImpl {
 
     /// The part of the word `dump` about sessions (`dumpSessions`). `date` prints a time of the
     /// monotonic clock as `java.util.Date` does.
-    pub fn dump_sessions(&self, out: &mut String, date: impl Fn(i64) -> String) {
+    pub fn dump_sessions(&self, out: &mut String, date: &dyn Fn(i64) -> String) {
         let map = self.session_expiry_map();
         let sessions: usize = map.values().map(BTreeSet::len).sum();
         // Writing to a String cannot fail.
@@ -278,6 +272,69 @@ impl SessionTrackerImpl {
                 expirer.expire(session);
             }
         }
+    }
+}
+
+impl SessionTracker for SessionTrackerImpl {
+    fn create_session(&self, timeout_ms: i32) -> Arc<Session> {
+        SessionTrackerImpl::create_session(self, timeout_ms)
+    }
+
+    fn session(&self, id: SessionId) -> Option<Arc<Session>> {
+        SessionTrackerImpl::session(self, id)
+    }
+
+    fn track_session(&self, id: SessionId, timeout_ms: i32) -> bool {
+        SessionTrackerImpl::track_session(self, id, timeout_ms)
+    }
+
+    /// Nothing to do: it is tracked since it was prepared, here as in Java.
+    fn commit_session(&self, _id: SessionId, _timeout_ms: i32) -> bool {
+        false
+    }
+
+    fn touch_session(&self, id: SessionId, timeout_ms: i32) -> bool {
+        SessionTrackerImpl::touch_session(self, id, timeout_ms)
+    }
+
+    fn check_session(&self, id: SessionId, owner: u64) -> Result<(), Code> {
+        SessionTrackerImpl::check_session(self, id, owner)
+    }
+
+    fn check_global_session(&self, id: SessionId, owner: u64) -> Result<(), Code> {
+        SessionTrackerImpl::check_global_session(self, id, owner)
+    }
+
+    fn set_owner(&self, id: SessionId, owner: u64) -> Result<(), Code> {
+        SessionTrackerImpl::set_owner(self, id, owner)
+    }
+
+    fn set_session_closing(&self, id: SessionId) {
+        SessionTrackerImpl::set_session_closing(self, id);
+    }
+
+    fn remove_session(&self, id: SessionId) {
+        SessionTrackerImpl::remove_session(self, id);
+    }
+
+    fn is_tracking_session(&self, id: SessionId) -> bool {
+        SessionTrackerImpl::is_tracking_session(self, id)
+    }
+
+    fn global_sessions(&self) -> Vec<SessionId> {
+        SessionTrackerImpl::global_sessions(self)
+    }
+
+    fn global_session_count(&self) -> usize {
+        SessionTrackerImpl::global_session_count(self)
+    }
+
+    fn session_expiry_map(&self) -> BTreeMap<i64, BTreeSet<SessionId>> {
+        SessionTrackerImpl::session_expiry_map(self)
+    }
+
+    fn dump_sessions(&self, out: &mut String, date: &dyn Fn(i64) -> String) {
+        SessionTrackerImpl::dump_sessions(self, out, date);
     }
 }
 
@@ -463,7 +520,7 @@ mod tests {
         assert_eq!(fixture.expired_at(60_000), [7]);
         assert_eq!(fixture.metrics.stale_sessions_expired.get(), 3);
         // They stay known, as closing, until their closeSession is applied.
-        assert!(fixture.tracker.is_tracking(SessionId(5)));
+        assert!(fixture.tracker.is_tracking_session(SessionId(5)));
         assert!(!fixture.tracker.touch_session(SessionId(5), 1000));
         fixture.tracker.remove_session(SessionId(5));
         assert_eq!(fixture.tracker.global_sessions(), [SessionId(6), SessionId(7)]);
@@ -485,13 +542,13 @@ mod tests {
     fn closing_and_unknown_sessions_are_told_apart() {
         let Fixture { tracker, .. } = fixture(&[(5, 1000)]);
         let (known, unknown) = (SessionId(5), SessionId(6));
-        assert_eq!(tracker.check_session(known), Ok(()));
-        assert_eq!(tracker.check_session(unknown), Err(Code::UnknownSession));
-        assert_eq!(tracker.check_global_session(unknown), Err(Code::SessionExpired));
+        assert_eq!(tracker.check_session(known, 1), Ok(()));
+        assert_eq!(tracker.check_session(unknown, 1), Err(Code::UnknownSession));
+        assert_eq!(tracker.check_global_session(unknown, 1), Err(Code::SessionExpired));
         tracker.set_session_closing(known);
         tracker.set_session_closing(unknown);
-        assert_eq!(tracker.check_session(known), Err(Code::SessionExpired));
-        assert_eq!(tracker.check_global_session(known), Err(Code::SessionExpired));
+        assert_eq!(tracker.check_session(known, 1), Err(Code::SessionExpired));
+        assert_eq!(tracker.check_global_session(known, 1), Err(Code::SessionExpired));
         assert!(!tracker.touch_session(unknown, 1000));
         assert_eq!(tracker.set_owner(unknown, 1), Err(Code::SessionExpired));
     }
@@ -521,11 +578,12 @@ mod tests {
     fn owners_are_claimed_and_moved() {
         let Fixture { tracker, .. } = fixture(&[(5, 1000)]);
         let id = SessionId(5);
-        assert_eq!(tracker.check_session_owner(id, 1), Ok(()));
-        assert_eq!(tracker.check_session_owner(id, 2), Err(Code::SessionMoved));
+        assert_eq!(tracker.check_session(id, 1), Ok(()));
+        assert_eq!(tracker.check_session(id, 2), Err(Code::SessionMoved));
         assert_eq!(tracker.set_owner(id, 2), Ok(()));
-        assert_eq!(tracker.check_session_owner(id, 2), Ok(()));
-        assert_eq!(tracker.check_session(id), Ok(()));
+        assert_eq!(tracker.check_session(id, 2), Ok(()));
+        assert_eq!(tracker.check_session(id, 1), Err(Code::SessionMoved));
+        assert_eq!(tracker.check_session(id, Session::NO_OWNER), Ok(()));
     }
 
     #[test]
@@ -533,7 +591,7 @@ mod tests {
         let fixture = fixture(&[(0x5, 1500), (0x10, 1700), (0x6, 2500)]);
         fixture.tracker.session(SessionId(6)).unwrap().touch(1000);
         let mut dump = String::new();
-        fixture.tracker.dump_sessions(&mut dump, |time| format!("<{time}>"));
+        fixture.tracker.dump_sessions(&mut dump, &|time| format!("<{time}>"));
         assert_eq!(
             dump,
             "Session Sets (2)/(3):\n\

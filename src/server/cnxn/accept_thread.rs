@@ -19,7 +19,7 @@ use super::server_cnxn::ServerCnxn;
 use crate::common::config::ServerConfig;
 use crate::common::thread::{self, OwnedThread};
 use crate::proto::Id;
-use crate::server::zookeeper_server::ZooKeeperServer;
+use crate::server::server_slot::{ServerSlot, Serving};
 
 /// Address space of a connection's stack: room for a TLS handshake, of which an idle connection
 /// touches two or three pages.
@@ -41,18 +41,19 @@ pub struct AcceptThread {
 }
 
 impl AcceptThread {
-    /// Starts accepting for `server`.
+    /// Starts accepting for whatever server is in `slot`.
     pub fn start(
-        server: &Arc<ZooKeeperServer>,
+        slot: &Arc<ServerSlot>,
         listener: TcpListener,
     ) -> std::io::Result<AcceptThread> {
         let address = listener.local_addr()?;
         let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         log::info!("binding to port {}", java_socket_address(address));
-        let (stopped, server) = (Arc::clone(&stop), Arc::clone(server));
+        slot.set_client_port(address.port());
+        let (stopped, slot) = (Arc::clone(&stop), Arc::clone(slot));
         let name = format!("NIOServerCxnFactory.AcceptThread:{}", java_socket_address(address));
         let thread = thread::spawn(name, thread::STACK_BYTES, move || {
-            run(&server, &listener, &stopped);
+            run(&slot, &listener, &stopped);
         })?;
         Ok(AcceptThread { address, stop, thread: Some(thread) })
     }
@@ -126,8 +127,8 @@ fn bind(
     }
 }
 
-fn run(server: &Arc<ZooKeeperServer>, listener: &TcpListener, stop: &OwnedFd) {
-    let mut threads = CnxnThreads::new(server);
+fn run(slot: &Arc<ServerSlot>, listener: &TcpListener, stop: &OwnedFd) {
+    let mut threads = CnxnThreads::new(slot);
     loop {
         let mut fds = [PollFd::new(listener, PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
         if let Err(error) = poll(&mut fds, None) {
@@ -138,12 +139,11 @@ fn run(server: &Arc<ZooKeeperServer>, listener: &TcpListener, stop: &OwnedFd) {
         }
         loop {
             match listener.accept() {
-                Ok((socket, remote)) => take(server, socket, remote, &mut threads),
+                Ok((socket, remote)) => take(slot, socket, remote, &mut threads),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
                 Err(error) => {
-                    server.metrics().connection_rejected.increment();
-                    server
-                        .accept_errors()
+                    slot.metrics().connection_rejected.increment();
+                    slot.accept_errors()
                         .rate_limit_log(&format!("Error accepting new connection: {error}"), None);
                     let mut stopped = [PollFd::new(stop, PollFlags::IN)];
                     let _ = poll(&mut stopped, Some(&PAUSE_ACCEPT)); // Just a pause.
@@ -158,30 +158,29 @@ fn run(server: &Arc<ZooKeeperServer>, listener: &TcpListener, stop: &OwnedFd) {
 }
 
 fn take(
-    server: &Arc<ZooKeeperServer>,
+    slot: &ServerSlot,
     socket: TcpStream,
     remote: SocketAddr,
     threads: &mut CnxnThreads,
 ) {
     let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
-    if let Err(error) = try_take(server, socket, remote, threads) {
-        server.metrics().connection_rejected.increment();
-        server
-            .accept_errors()
+    if let Err(error) = try_take(slot, socket, remote, threads) {
+        slot.metrics().connection_rejected.increment();
+        slot.accept_errors()
             .rate_limit_log(&format!("Error accepting new connection: {error}"), None);
     }
 }
 
 fn try_take(
-    server: &Arc<ZooKeeperServer>,
+    slot: &ServerSlot,
     socket: TcpStream,
     remote: SocketAddr,
     threads: &mut CnxnThreads,
 ) -> anyhow::Result<()> {
-    let config = server.config();
+    let config = slot.config();
     let limit = |max: i32| usize::try_from(max).unwrap_or(0);
     let (per_address, total) = (limit(config.max_client_cnxns), limit(config.max_cnxns));
-    let id = match server.cnxns().admit(remote.ip(), per_address, total) {
+    let id = match slot.cnxns().admit(remote.ip(), per_address, total) {
         Ok(id) => id,
         Err(limit) => {
             fast_close(socket);
@@ -190,23 +189,27 @@ fn try_take(
     };
     let ip = Id::new("ip", &crate::auth::host_address(&remote));
     let cnxn = Arc::new(ServerCnxn::new(id, socket, remote, vec![ip]));
-    server.cnxns().insert(&cnxn);
+    slot.cnxns().insert(&cnxn);
     log::debug!("Accepted socket connection from /{remote}");
-    threads.serve(&cnxn).inspect_err(|_| {
+    threads.serve((slot.enter(), Arc::clone(&cnxn))).inspect_err(|_| {
         // Out of threads or memory mappings: this connection is refused, the others live on.
-        server.remove_cnxn(&cnxn);
+        cnxn.set_stale();
+        slot.cnxns().remove(&cnxn);
         cnxn.close();
     })?;
     Ok(())
 }
 
+/// A connection, and who serves it.
+type Job = (Option<Serving>, Arc<ServerCnxn>);
+
 /// The threads of connections. One whose connection has ended waits a moment for the next, because
 /// making a thread costs more than all else about a short connection.
 struct CnxnThreads {
-    server: Arc<ZooKeeperServer>,
+    slot: Arc<ServerSlot>,
     /// Of no capacity: only a thread that waits takes a connection.
-    hand_over: Sender<Arc<ServerCnxn>>,
-    next: Receiver<Arc<ServerCnxn>>,
+    hand_over: Sender<Job>,
+    next: Receiver<Job>,
     threads: Vec<OwnedThread>,
     /// How many threads there may be before those that have ended are joined.
     reap_at: usize,
@@ -215,26 +218,28 @@ struct CnxnThreads {
 }
 
 impl CnxnThreads {
-    fn new(server: &Arc<ZooKeeperServer>) -> Self {
+    fn new(slot: &Arc<ServerSlot>) -> Self {
         let (hand_over, next) = bounded(0);
-        let server = Arc::clone(server);
-        CnxnThreads { server, hand_over, next, threads: Vec::new(), reap_at: 64, started: 0 }
+        let slot = Arc::clone(slot);
+        CnxnThreads { slot, hand_over, next, threads: Vec::new(), reap_at: 64, started: 0 }
     }
 
-    fn serve(&mut self, cnxn: &Arc<ServerCnxn>) -> std::io::Result<()> {
-        if self.hand_over.try_send(Arc::clone(cnxn)).is_ok() {
-            return Ok(());
-        }
-        let (server, next, first) = (Arc::clone(&self.server), self.next.clone(), Arc::clone(cnxn));
+    fn serve(&mut self, job: Job) -> std::io::Result<()> {
+        let first = match self.hand_over.try_send(job) {
+            Ok(()) => return Ok(()),
+            Err(error) => error.into_inner(),
+        };
+        let (slot, next) = (Arc::clone(&self.slot), self.next.clone());
         self.started += 1;
         let name = format!("Cnxn-{}", self.started);
         let thread = thread::spawn(name, CNXN_STACK_BYTES, move || {
-            let mut cnxn = first;
+            let mut job = first;
             loop {
-                cnxn_thread::run(&server, &cnxn);
+                let (serving, cnxn) = job;
+                cnxn_thread::run(&slot, serving, &cnxn);
                 drop(cnxn);
                 match next.recv_timeout(KEEP_THREAD) {
-                    Ok(another) => cnxn = another,
+                    Ok(another) => job = another,
                     Err(_) => return, // Nobody came, or the acceptor has ended.
                 }
             }
@@ -254,12 +259,12 @@ impl CnxnThreads {
 
     /// Closes all connections and joins their threads.
     fn stop(self) {
-        let CnxnThreads { server, hand_over, mut threads, .. } = self;
+        let CnxnThreads { slot, hand_over, mut threads, .. } = self;
         // Ends the threads that wait for a connection.
         drop(hand_over);
         // Those accepted a moment ago may not be in the table of anybody who closes them.
         while !threads.is_empty() {
-            server.cnxns().close_all();
+            slot.cnxns().close_all();
             threads.retain(|thread| !thread.is_finished());
             std::thread::park_timeout(Duration::from_millis(1));
         }

@@ -87,6 +87,11 @@ impl CnxnTable {
             }
         }
         drop(per_address);
+        self.forget_session(cnxn);
+    }
+
+    /// The connection does not serve its session any more, if it still does.
+    pub fn forget_session(&self, cnxn: &ServerCnxn) {
         let mut by_session = self.by_session.lock();
         // A reconnect may have put its newer connection there.
         if by_session.get(&cnxn.session_id()).is_some_and(|other| other.id() == cnxn.id()) {

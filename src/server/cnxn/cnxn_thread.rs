@@ -16,7 +16,10 @@ use super::server_cnxn::ServerCnxn;
 use crate::common::time;
 use crate::jute::{Input, JuteError};
 use crate::proto::OpCode;
+use crate::metrics::ServerMetrics;
 use crate::server::command::four_letter_commands::{self, Word};
+use crate::server::server_slot::{ServerSlot, Serving};
+use crate::server::server_stats::ServerStats;
 use crate::server::zookeeper_server::ZooKeeperServer;
 
 /// How long a client may take to receive the answer to a four-letter word, or the last reply
@@ -45,8 +48,8 @@ pub enum Disconnect {
     NotRunning,
     /// The connection throttle.
     Throttled,
-    /// The client has seen a later state than ours.
-    ZxidAhead(String),
+    /// The client has seen a later state than ours, or wants what this server does not give.
+    Refused(String),
     /// Nothing more is read; what is unsent is sent first.
     AfterFlush,
     /// A four-letter word was answered.
@@ -78,7 +81,7 @@ impl fmt::Display for Disconnect {
             Disconnect::LargeRequest => f.write_str("Rejecting large request"),
             Disconnect::NotRunning => f.write_str("ZooKeeperServer not running"),
             Disconnect::Throttled => f.write_str("connection throttle"),
-            Disconnect::ZxidAhead(message) => f.write_str(message),
+            Disconnect::Refused(message) => f.write_str(message),
             Disconnect::AfterFlush => f.write_str("closed by the server"),
             Disconnect::Probe => f.write_str("responded to info probe"),
             Disconnect::Io(error) => write!(f, "{error}"),
@@ -99,52 +102,81 @@ fn foreign_protocol(length: i32) -> Option<&'static str> {
     }
 }
 
-/// The whole life of a connection.
-pub fn run(server: &Arc<ZooKeeperServer>, cnxn: &Arc<ServerCnxn>) {
-    let _ended = Ended { server, cnxn };
+/// The whole life of a connection, served by the server that was in the slot when it came, if any.
+pub fn run(slot: &ServerSlot, serving: Option<Serving>, cnxn: &Arc<ServerCnxn>) {
+    let mut ended = Ended { slot, serving, cnxn };
     let mut frames = FrameReader::default();
-    let Err(reason) = handshake(server, cnxn, &mut frames)
-        .and_then(|()| serve_requests(server, cnxn, &mut frames));
+    let Err(reason) = converse(&mut ended, &mut frames);
     drop(frames);
-    report(server, cnxn, &reason);
+    report(slot.metrics(), cnxn, &reason);
     // Also when the session was closed, and the client has not taken its last replies yet.
-    if matches!(reason, Disconnect::AfterFlush) || cnxn.outbox().is_closing() {
+    if let Some(server) = &ended.serving
+        && (matches!(reason, Disconnect::AfterFlush) || cnxn.outbox().is_closing())
+    {
         finish_sending(server, cnxn);
     }
 }
 
 /// Forgets a connection at the end of its thread's work, a panic included.
 struct Ended<'a> {
-    server: &'a ZooKeeperServer,
-    cnxn: &'a ServerCnxn,
+    slot: &'a ServerSlot,
+    serving: Option<Serving>,
+    cnxn: &'a Arc<ServerCnxn>,
+}
+
+impl Ended<'_> {
+    fn remove(&self) {
+        match &self.serving {
+            Some(server) => server.remove_cnxn(self.cnxn),
+            None => self.slot.cnxns().remove(self.cnxn),
+        }
+    }
 }
 
 impl Drop for Ended<'_> {
     fn drop(&mut self) {
-        self.server.remove_cnxn(self.cnxn);
+        self.remove();
         self.cnxn.close();
     }
 }
 
-fn report(server: &ZooKeeperServer, cnxn: &ServerCnxn, reason: &Disconnect) {
+fn converse(
+    ended: &mut Ended<'_>,
+    frames: &mut FrameReader,
+) -> Result<std::convert::Infallible, Disconnect> {
+    let (slot, cnxn) = (ended.slot, ended.cnxn);
+    let timeout_ms = u64::try_from(slot.config().nio_sessionless_cnxn_timeout_ms).unwrap_or(0);
+    let deadline = Instant::now() + Duration::from_millis(timeout_ms.max(1));
+    while frames.buffered().len() < 4 {
+        fill_until(cnxn, frames, deadline)?;
+    }
+    if let Some(word) = frames.buffered().first_chunk().and_then(Word::from_bytes) {
+        return Err(answer_word(ended, frames, word, deadline)?);
+    }
+    let server = ended.serving.as_deref().ok_or(Disconnect::NotRunning)?;
+    handshake(server, cnxn, frames, deadline)?;
+    serve_requests(server, cnxn, frames)
+}
+
+fn report(metrics: &ServerMetrics, cnxn: &ServerCnxn, reason: &Disconnect) {
     let (remote, session) = (cnxn.remote(), cnxn.session_id());
     match reason {
         // We closed it, and said why then; or a probe.
         Disconnect::AfterFlush | Disconnect::Probe => {}
         Disconnect::EndOfStream if cnxn.is_stale() || cnxn.outbox().lock().is_closed() => {}
         Disconnect::EndOfStream => {
-            server.metrics().connection_drop_count.increment();
+            metrics.connection_drop_count.increment();
             log::info!("{reason}: address = /{remote}, session = {session}");
         }
         Disconnect::Sessionless => {
-            server.metrics().sessionless_connections_expired.increment();
+            metrics.sessionless_connections_expired.increment();
             log::info!("Closing connection from /{remote}: {reason}");
         }
         Disconnect::Throttled => {
-            server.metrics().connection_rejected.increment();
+            metrics.connection_rejected.increment();
             log::warn!("Closing session {session} of /{remote}: {reason}");
         }
-        Disconnect::ZxidAhead(message) => log::info!("{message}"),
+        Disconnect::Refused(message) => log::info!("{message}"),
         _ => log::warn!("Close of session {session} of /{remote}: {reason}"),
     }
 }
@@ -167,15 +199,8 @@ fn handshake(
     server: &Arc<ZooKeeperServer>,
     cnxn: &Arc<ServerCnxn>,
     frames: &mut FrameReader,
+    deadline: Instant,
 ) -> Result<(), Disconnect> {
-    let timeout_ms = u64::try_from(server.config().nio_sessionless_cnxn_timeout_ms).unwrap_or(0);
-    let deadline = Instant::now() + Duration::from_millis(timeout_ms.max(1));
-    while frames.buffered().len() < 4 {
-        fill_until(cnxn, frames, deadline)?;
-    }
-    if let Some(word) = frames.buffered().first_chunk().and_then(Word::from_bytes) {
-        return answer_word(server, cnxn, frames, word, deadline);
-    }
     let length = loop {
         if let Some(length) = next_frame(server, frames)? {
             break length;
@@ -306,31 +331,39 @@ pub fn flush(server: &ZooKeeperServer, cnxn: &Arc<ServerCnxn>) {
 
 /// Answers a four-letter word and closes.
 fn answer_word(
-    server: &Arc<ZooKeeperServer>,
-    cnxn: &ServerCnxn,
+    ended: &mut Ended<'_>,
     frames: &mut FrameReader,
     word: Word,
     deadline: Instant,
-) -> Result<(), Disconnect> {
+) -> Result<Disconnect, Disconnect> {
+    let (slot, cnxn) = (ended.slot, ended.cnxn);
+    let count = |stats: fn(&ServerStats), ended: &Ended<'_>| {
+        if let Some(server) = &ended.serving {
+            stats(server.stats());
+        }
+    };
     frames.consume(4);
     cnxn.packet_received();
-    server.stats().increment_packets_received();
-    server.metrics().bytes_received_count.add(4);
+    count(ServerStats::increment_packets_received, ended);
+    slot.metrics().bytes_received_count.add(4);
     let mut mask = None;
-    if word.takes_mask() && four_letter_commands::is_enabled(server, word) {
+    if word.takes_mask() && four_letter_commands::is_enabled(slot.config(), word) {
         while frames.buffered().len() < 8 {
             fill_until(cnxn, frames, deadline)?;
         }
         mask = frames.buffered().first_chunk().map(|bytes| i64::from_be_bytes(*bytes));
     }
-    let answer = four_letter_commands::execute(server, cnxn, word, mask);
+    let server = ended.serving.as_deref().map(|server| &**server);
+    let answer = four_letter_commands::execute(server, slot.config(), cnxn, word, mask);
     let mut socket = cnxn.socket();
     let written = socket
         .set_write_timeout(Some(LAST_WORDS))
         .and_then(|()| socket.write_all(answer.as_bytes()));
-    server.stats().increment_packets_sent();
-    // Before the client sees the end: who asks again must not find this connection counted.
-    server.remove_cnxn(cnxn);
+    count(ServerStats::increment_packets_sent, ended);
+    // Before the client sees the end: who asks again must not find this connection counted. From
+    // here on the server is not needed, nor held up when its role ends.
+    ended.remove();
+    ended.serving = None;
     let result = written.and_then(|()| socket.shutdown(Shutdown::Write));
     if result.is_ok() {
         // A newline behind the word, left unread, would turn our close into a reset and could cost
@@ -341,5 +374,5 @@ fn answer_word(
             frames.consume(usize::MAX);
         }
     }
-    Err(Disconnect::Probe)
+    Ok(Disconnect::Probe)
 }

@@ -14,6 +14,7 @@ use crate::proto::messages::{
 use crate::proto::{Code, SessionId};
 use crate::server::request::Request;
 use crate::server::request_body::RequestBody;
+use crate::server::server_role::Revalidation;
 use crate::server::zookeeper_server::ZooKeeperServer;
 use crate::session::{Session, password};
 
@@ -36,9 +37,16 @@ pub fn process_connect_request(
             cnxn.remote()
         );
     }
+    let is_read_only_client = request.read_only == Some(true);
+    if server.role().is_read_only() && !is_read_only_client {
+        return Err(Disconnect::Refused(format!(
+            "Refusing session request for not-read-only client /{}",
+            cnxn.remote()
+        )));
+    }
     let last_zxid = server.db().last_processed_zxid();
     if request.last_zxid_seen > last_zxid.0 {
-        return Err(Disconnect::ZxidAhead(format!(
+        return Err(Disconnect::Refused(format!(
             "Refusing session({id}) request for client /{} as it has seen zxid {:#x} our last zxid \
              is {last_zxid} client must try another server",
             cnxn.remote(),
@@ -52,30 +60,65 @@ pub fn process_connect_request(
     if id.0 == 0 {
         return create_session(server, cnxn, timeout_ms);
     }
+    server.role().validate_session(id).map_err(Disconnect::Refused)?;
     // An older connection of the session is closed even when the password turns out to be wrong.
     server.cnxns().close_session(id);
     server.metrics().connection_revalidate_count.increment();
-    let session = if password::check(id, request.passwd.as_deref().unwrap_or_default()) {
-        let is_alive = server.tracker().touch_session(id, timeout_ms);
-        server.tracker().session(id).filter(|_| is_alive)
+    let revalidation = if password::check(id, request.passwd.as_deref().unwrap_or_default()) {
+        server.role().revalidate_session(server, cnxn, id, timeout_ms)
     } else {
         log::warn!("Incorrect password from /{} for session {id}", cnxn.remote());
-        None
+        Revalidation::Invalid
     };
+    let session = match revalidation {
+        Revalidation::Valid(session) => Some(session),
+        Revalidation::Invalid => None,
+        Revalidation::Later => return Ok(()),
+    };
+    if attach(server, cnxn, session) { Ok(()) } else { Err(Disconnect::AfterFlush) }
+}
+
+/// Binds the session that a client wanted back, and answers its connect request. False when there
+/// is none: the connection ends with the answer.
+fn attach(server: &ZooKeeperServer, cnxn: &Arc<ServerCnxn>, session: Option<Arc<Session>>) -> bool {
     let Some(session) = session else {
-        log::info!("Invalid session {id} for client /{}, probably expired", cnxn.remote());
+        log::info!("Invalid session for client /{}, probably expired", cnxn.remote());
         send_connect_response(server, cnxn, None);
-        return Err(Disconnect::AfterFlush);
+        return false;
     };
     bind_session(server, cnxn, Arc::clone(&session));
     if session.is_closing() {
         // The final processor may have looked for the session's connection before we were it.
+        let id = session.id();
         log::info!("Invalid session {id} for client /{}, it is being closed", cnxn.remote());
         send_connect_response(server, cnxn, None);
-        return Err(Disconnect::AfterFlush);
+        return false;
     }
     send_connect_response(server, cnxn, Some(&session));
-    Ok(())
+    true
+}
+
+/// The late answer to a client that wanted its session back. See
+/// [`ZooKeeperServer::finish_session_init`].
+pub fn finish_session_init(
+    server: &ZooKeeperServer,
+    cnxn: &Arc<ServerCnxn>,
+    session: Option<Arc<Session>>,
+) {
+    if cnxn.is_stale() {
+        return; // It is gone. Bound to the session it would push out the client's next one.
+    }
+    if attach(server, cnxn, session) {
+        cnxn_thread::flush(server, cnxn);
+        if cnxn.is_stale() {
+            // It ended meanwhile, and its thread may have looked for its session before we bound it.
+            server.cnxns().forget_session(cnxn);
+        }
+    } else {
+        cnxn.close_after_flush();
+        cnxn_thread::flush(server, cnxn);
+        cnxn.stop_reading();
+    }
 }
 
 fn create_session(
@@ -86,7 +129,10 @@ fn create_session(
     let session = server.tracker().create_session(timeout_ms);
     bind_session(server, cnxn, Arc::clone(&session));
     let body = RequestBody::CreateSession { timeout_ms };
-    let request = Request::internal(session.id(), body, time::elapsed_ms());
+    let mut request = Request::internal(session.id(), body, time::elapsed_ms());
+    request.owner = Session::OWNER_ME;
+    request.bytes = timeout_ms.to_be_bytes().to_vec();
+    request.is_local_session = server.role().is_local(server, &request);
     if server.admit_and_enqueue(cnxn, &session, request) {
         Ok(())
     } else {
@@ -111,7 +157,7 @@ pub fn send_connect_response(
         timeout_ms: session.map_or(0, |_| cnxn.session_timeout_ms()),
         session_id: session.map_or(0, |session| session.id().0),
         passwd: session.map_or([0; 16], |session| password::generate(session.id())),
-        read_only: cnxn.has_read_only().then_some(false),
+        read_only: cnxn.has_read_only().then(|| server.role().is_read_only()),
     };
     cnxn.send_packet(&response.to_bytes());
     cnxn.establish();

@@ -9,3 +9,4 @@ pub mod frame;
 pub mod outbox;
 pub mod selector_thread;
 pub mod server_cnxn;
+pub mod server_cnxn_factory;

@@ -83,7 +83,7 @@ fn describe(cnxn: &ServerCnxn, brief: bool, out: &mut String) {
 pub fn dump(server: &ZooKeeperServer, out: &mut String) {
     let date = |elapsed_ms| time::java_date(time::elapsed_to_wall_ms(elapsed_ms));
     out.push_str("SessionTracker dump:\n");
-    server.tracker().dump_sessions(out, date);
+    server.tracker().dump_sessions(out, &date);
     out.push_str("ephemeral nodes dump:\n");
     let tree = server.db().tree();
     let sessions = tree.sessions_with_ephemerals();

@@ -16,7 +16,7 @@ pub fn conf(server: &ZooKeeperServer, out: &mut String) {
         out,
         "clientPort={}\nsecureClientPort=-1\ndataDir={}\ndataDirSize={}\ndataLogDir={}\n\
          dataLogSize={}\ntickTime={}\nmaxClientCnxns={}\nminSessionTimeout={}\n\
-         maxSessionTimeout={}\nclientPortListenBacklog={}\nserverId=0\n",
+         maxSessionTimeout={}\nclientPortListenBacklog={}\nserverId={}\n",
         server.client_port(),
         data.display(),
         directory_size(data),
@@ -27,7 +27,9 @@ pub fn conf(server: &ZooKeeperServer, out: &mut String) {
         config.min_session_timeout_ms,
         config.max_session_timeout_ms,
         config.client_port_listen_backlog,
+        server.role().server_id(),
     );
+    server.role().conf_lines(out);
 }
 
 /// `dirs`.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::{connections, environment, monitor, watches};
+use crate::common::config::ServerConfig;
 use crate::server::cnxn::server_cnxn::ServerCnxn;
 use crate::server::zookeeper_server::ZooKeeperServer;
 
@@ -61,36 +62,52 @@ impl Word {
 }
 
 /// Whether the whitelist has the word. `srvr` is always enabled, `isro` with read-only mode.
-pub fn is_enabled(server: &ZooKeeperServer, word: Word) -> bool {
-    let config = server.config();
+pub fn is_enabled(config: &ServerConfig, word: Word) -> bool {
     let whitelist = config.four_lw_commands_whitelist.as_deref().unwrap_or_default();
     word == Word::Srvr
         || (word == Word::Isro && config.readonlymode_enabled)
         || whitelist.split(',').map(str::trim).any(|name| name == "*" || name == word.name())
 }
 
-/// The answer to a word from `cnxn`. `mask` is what followed `stmk`.
+/// The answer to a word from `cnxn`. `mask` is what followed `stmk`. Between two roles of an
+/// ensemble's member there is no server.
 pub fn execute(
-    server: &ZooKeeperServer,
+    server: Option<&ZooKeeperServer>,
+    config: &ServerConfig,
     cnxn: &ServerCnxn,
     word: Word,
     mask: Option<i64>,
 ) -> String {
-    if !is_enabled(server, word) {
+    if !is_enabled(config, word) {
         let name = word.name();
         log::debug!("Command {name} is not executed because it is not in the whitelist.");
         return format!("{name} is not executed because it is not in the whitelist.\n");
     }
     log::info!("Processing {} command from /{}", word.name(), cnxn.remote());
-    if !server.is_running() && !word.needs_no_server() {
-        // `hash` ends its line nowhere.
-        let end = if word == Word::Hash { "" } else { "\n" };
-        return format!("{NOT_SERVING}{end}");
-    }
+    let server = server.filter(|server| server.is_running());
     let mut out = String::new();
+    match (word, server) {
+        (Word::Isro, server) => out.push_str(match server {
+            Some(server) if server.role().is_read_only() => "ro",
+            Some(_) => "rw",
+            None => "null",
+        }),
+        (word, _) if word.needs_no_server() => answer_alone(word, mask, &mut out),
+        (word, Some(server)) => answer(server, word, &mut out),
+        // `hash` ends its line nowhere.
+        (Word::Hash, None) => out.push_str(NOT_SERVING),
+        (_, None) => {
+            let _ = writeln!(out, "{NOT_SERVING}"); // Never fails on a String.
+        }
+    }
+    out
+}
+
+/// The words that are answered whether there is a server or not.
+fn answer_alone(word: Word, mask: Option<i64>, out: &mut String) {
     match word {
         Word::Ruok => out.push_str("imok"),
-        Word::Isro => out.push_str(if server.is_running() { "rw" } else { "null" }),
+        Word::Envi => environment::envi(out),
         Word::Gtmk => {
             let _ = write!(out, "{}", TRACE_MASK.load(Ordering::Relaxed)); // Never fails on a String.
         }
@@ -99,29 +116,38 @@ pub fn execute(
             TRACE_MASK.store(mask, Ordering::Relaxed);
             let _ = write!(out, "{mask}"); // Never fails on a String.
         }
-        Word::Srvr => monitor::srvr(server, false, &mut out),
-        Word::Stat => monitor::srvr(server, true, &mut out),
+        _ => {}
+    }
+}
+
+fn answer(server: &ZooKeeperServer, word: Word, out: &mut String) {
+    match word {
+        Word::Srvr => monitor::srvr(server, false, out),
+        Word::Stat => monitor::srvr(server, true, out),
         Word::Srst => {
             server.stats().reset();
             out.push_str("Server stats reset.\n");
         }
-        Word::Mntr => monitor::mntr(server, &mut out),
-        Word::Hash => monitor::hash(server, &mut out),
-        Word::Cons => connections::cons(server, &mut out),
+        Word::Mntr => monitor::mntr(server, out),
+        Word::Hash => monitor::hash(server, out),
+        Word::Cons => connections::cons(server, out),
         Word::Crst => {
             server.cnxns().all().iter().for_each(|cnxn| cnxn.reset_stats());
             out.push_str("Connection stats reset.\n");
         }
-        Word::Dump => connections::dump(server, &mut out),
-        Word::Conf => environment::conf(server, &mut out),
-        Word::Dirs => environment::dirs(server, &mut out),
-        Word::Envi => environment::envi(&mut out),
-        Word::Wchs => watches::wchs(server, &mut out),
-        Word::Wchc => watches::wchc(server, &mut out),
-        Word::Wchp => watches::wchp(server, &mut out),
-        Word::TelnetClose => {}
+        Word::Dump => connections::dump(server, out),
+        Word::Conf => environment::conf(server, out),
+        Word::Dirs => environment::dirs(server, out),
+        Word::Wchs => watches::wchs(server, out),
+        Word::Wchc => watches::wchc(server, out),
+        Word::Wchp => watches::wchp(server, out),
+        Word::Ruok
+        | Word::Isro
+        | Word::Gtmk
+        | Word::Stmk
+        | Word::Envi
+        | Word::TelnetClose => {}
     }
-    out
 }
 
 #[cfg(test)]

@@ -9,11 +9,15 @@ use crate::server::zookeeper_server::ZooKeeperServer;
 /// `srvr`, or `stat` with the clients.
 pub fn srvr(server: &ZooKeeperServer, with_clients: bool, out: &mut String) {
     let _ = writeln!(out, "Zookeeper version: {}", version::full()); // Never fails on a String.
+    if server.role().is_read_only() {
+        out.push_str("READ-ONLY mode; serving only read-only clients\n");
+    }
     if with_clients {
         connections::clients(server, out);
     }
     out.push_str(&server.stats().report(server));
     let _ = writeln!(out, "Node count: {}", server.db().tree().node_count()); // Never fails on a String.
+    server.role().srvr_lines(out);
 }
 
 /// `mntr`: version and state, then every metric.
@@ -21,6 +25,9 @@ pub fn mntr(server: &ZooKeeperServer, out: &mut String) {
     // Never fails on a String.
     let _ = writeln!(out, "zk_version\t{}", version::full());
     let _ = writeln!(out, "zk_server_state\t{}", server.server_state());
+    server.role().dump_monitor_values(&mut |name, value| {
+        let _ = writeln!(out, "zk_{name}\t{value}"); // Never fails on a String.
+    });
     if server.config().has_metrics() {
         server.metrics().dump(&mut |name, value| {
             let _ = writeln!(out, "zk_{name}\t{value}"); // Never fails on a String.

@@ -116,10 +116,6 @@ impl Preparation<'_, '_, '_> {
         } else if request.ttl >= 0 || request.op == OpCode::CreateTtl {
             return Err(Code::BadArguments);
         }
-        match self.check_session() {
-            // `checkGlobalSession`.
-            Err(Code::UnknownSession) if mode.is_ephemeral() => Err(Code::SessionExpired),
-            other => other,
-        }
+        if mode.is_ephemeral() { self.check_global_session() } else { self.check_session() }
     }
 }

@@ -26,6 +26,7 @@ mod session;
 mod set_acl;
 mod set_data;
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 pub use changes::{OutstandingChanges, Pending, PendingNode};
@@ -36,7 +37,7 @@ use crate::metrics::ServerMetrics;
 use crate::proto::txn::{ErrorTxn, Txn, TxnDigest, TxnHeader};
 use crate::proto::{Acl, Code, EphemeralType, Id, OpCode, SessionId, Zxid};
 use crate::server::request_body::RequestBody;
-use crate::session::SessionTrackerImpl;
+use crate::session::{Session, SessionTracker};
 use crate::tree::DataTree;
 
 /// The settings that the rules depend on, besides those of the tree.
@@ -55,22 +56,34 @@ pub struct PrepOptions {
 /// What the rules ask and tell the session tracker.
 pub trait PrepSessions {
     /// `SessionTracker.checkSession`: `UnknownSession`, `SessionExpired` or `SessionMoved`.
-    fn check_session(&self, session: SessionId) -> Result<(), Code>;
-    /// `SessionTracker.trackSession`: from now on the session may be used.
-    fn track_session(&self, session: SessionId, timeout_ms: i32);
+    fn check_session(&self, session: SessionId, owner: u64) -> Result<(), Code>;
+    /// `SessionTracker.checkGlobalSession`: `SessionExpired` or `SessionMoved`.
+    fn check_global_session(&self, session: SessionId, owner: u64) -> Result<(), Code>;
+    /// `SessionTracker.trackSession`, `setOwner`: from now on the session may be used, by `owner`.
+    fn track_session(&self, session: SessionId, timeout_ms: i32, owner: u64);
     /// `SessionTracker.setSessionClosing`: from now on its requests fail.
     fn set_session_closing(&self, session: SessionId);
 }
 
-impl PrepSessions for SessionTrackerImpl {
-    fn check_session(&self, session: SessionId) -> Result<(), Code> {
-        SessionTrackerImpl::check_session(self, session)
+/// A server's session tracker as the rules see it.
+pub struct TrackedSessions<'a>(pub &'a dyn SessionTracker);
+
+impl PrepSessions for TrackedSessions<'_> {
+    fn check_session(&self, session: SessionId, owner: u64) -> Result<(), Code> {
+        self.0.check_session(session, owner)
     }
-    fn track_session(&self, session: SessionId, timeout_ms: i32) {
-        SessionTrackerImpl::track_session(self, session, timeout_ms);
+    fn check_global_session(&self, session: SessionId, owner: u64) -> Result<(), Code> {
+        self.0.check_global_session(session, owner)
+    }
+    fn track_session(&self, session: SessionId, timeout_ms: i32, owner: u64) {
+        self.0.track_session(session, timeout_ms);
+        if owner != Session::NO_OWNER {
+            // It may be closing: then its owner is of no importance any more.
+            let _ = self.0.set_owner(session, owner);
+        }
     }
     fn set_session_closing(&self, session: SessionId) {
-        SessionTrackerImpl::set_session_closing(self, session);
+        self.0.set_session_closing(session);
     }
 }
 
@@ -133,6 +146,21 @@ pub struct PrepRequest<'a> {
     pub body: &'a RequestBody,
     /// The identities of the connection.
     pub auth: &'a [Id],
+    /// Through whom it came: [`Session::NO_OWNER`], [`Session::OWNER_ME`] or a learner handler.
+    pub owner: u64,
+    /// Its session is known to this server only: its createSession and closeSession are no
+    /// transactions.
+    pub is_local_session: bool,
+    /// Why it fails in any case, found before: its local session could not be upgraded.
+    pub error: Option<Code>,
+}
+
+impl<'a> PrepRequest<'a> {
+    /// A request of a global session, whoever it came through.
+    pub fn new(session: SessionId, cxid: i32, body: &'a RequestBody, auth: &'a [Id]) -> Self {
+        let owner = Session::NO_OWNER;
+        PrepRequest { session, cxid, body, auth, owner, is_local_session: false, error: None }
+    }
 }
 
 /// A transaction before it is encoded.
@@ -162,9 +190,14 @@ pub fn prepare(context: &mut PrepContext<'_>, request: &PrepRequest<'_>) -> Prep
     if !request.body.is_write() {
         let error = match request.body {
             RequestBody::Unknown(_) => Some(Code::Unimplemented),
-            _ => context.sessions.check_session(request.session).err(),
+            _ => context.sessions.check_session(request.session, request.owner).err(),
         };
         return Prepared { txn: None, error };
+    }
+    if request.is_local_session
+        && matches!(request.body, RequestBody::CreateSession { .. } | RequestBody::CloseSession)
+    {
+        return Prepared { txn: None, error: None };
     }
     let zxid = context.state.last_zxid.next();
     context.state.last_zxid = zxid;
@@ -176,9 +209,20 @@ pub fn prepare(context: &mut PrepContext<'_>, request: &PrepRequest<'_>) -> Prep
         txn_type: OpCode::Error.as_i32(),
     };
     let queued_before = context.changes.len();
-    let mut preparation = Preparation { context, header, auth: request.auth };
+    let mut preparation = Preparation {
+        context,
+        header,
+        auth: request.auth,
+        owner: request.owner,
+        error: request.error,
+        has_moved: Cell::new(false),
+    };
     let (txn, digest, error) = match preparation.p_request_2_txn(request.body) {
-        Ok(txn) => (txn, preparation.txn_digest(), None),
+        Ok(txn) => {
+            // A multi of a moved session carries the code, but it is its connection that ends.
+            let error = preparation.has_moved.get().then_some(Code::SessionMoved);
+            (txn, preparation.txn_digest(), error)
+        }
         Err(code) => {
             // As in Java only the codes above APIERROR: those that a correct client never gets.
             if code.as_i32() > -100 {
@@ -205,6 +249,10 @@ struct Preparation<'c, 'a, 'r> {
     context: &'c mut PrepContext<'a>,
     header: TxnHeader,
     auth: &'r [Id],
+    owner: u64,
+    error: Option<Code>,
+    /// A check of the session said so.
+    has_moved: Cell<bool>,
 }
 
 impl Preparation<'_, '_, '_> {
@@ -245,6 +293,7 @@ impl Preparation<'_, '_, '_> {
             | RequestBody::AddWatch(_)
             | RequestBody::CheckWatches(_)
             | RequestBody::RemoveWatches(_)
+            | RequestBody::Txn(_)
             | RequestBody::Unknown(_) => Err(Code::MarshallingError),
         }
     }
@@ -256,7 +305,23 @@ impl Preparation<'_, '_, '_> {
     }
 
     fn check_session(&self) -> Result<(), Code> {
-        self.context.sessions.check_session(self.header.client_id)
+        self.note_moved(self.context.sessions.check_session(self.header.client_id, self.owner))
+    }
+
+    /// The session may own nodes: `checkGlobalSession`, and before it what is known to be wrong.
+    fn check_global_session(&self) -> Result<(), Code> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        let sessions = self.context.sessions;
+        self.note_moved(sessions.check_global_session(self.header.client_id, self.owner))
+    }
+
+    fn note_moved(&self, checked: Result<(), Code>) -> Result<(), Code> {
+        if checked == Err(Code::SessionMoved) {
+            self.has_moved.set(true);
+        }
+        checked
     }
 
     /// `getRecordForPath`: the node as the request will meet it.

@@ -8,7 +8,7 @@ use crate::proto::txn::{CloseSessionTxn, CreateSessionTxn, Txn};
 
 impl Preparation<'_, '_, '_> {
     pub(super) fn create_session(&mut self, timeout_ms: i32) -> Txn {
-        self.context.sessions.track_session(self.header.client_id, timeout_ms);
+        self.context.sessions.track_session(self.header.client_id, timeout_ms, self.owner);
         Txn::CreateSession(CreateSessionTxn { timeout_ms })
     }
 

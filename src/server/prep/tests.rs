@@ -33,7 +33,17 @@ pub(super) struct Sessions {
 }
 
 impl PrepSessions for Sessions {
-    fn check_session(&self, session: SessionId) -> Result<(), Code> {
+    fn check_global_session(&self, session: SessionId, owner: u64) -> Result<(), Code> {
+        self.check_session(session, owner).map_err(|code| match code {
+            Code::UnknownSession => Code::SessionExpired,
+            code => code,
+        })
+    }
+    fn check_session(&self, session: SessionId, owner: u64) -> Result<(), Code> {
+        let mut owners = self.owners.borrow_mut();
+        if owner != 0 && *owners.entry(session).or_insert(owner) != owner {
+            return Err(Code::SessionMoved);
+        }
         if self.unknown.borrow().contains(&session) {
             Err(Code::UnknownSession)
         } else if self.closing.borrow().contains(&session) {
@@ -42,7 +52,7 @@ impl PrepSessions for Sessions {
             Ok(())
         }
     }
-    fn track_session(&self, session: SessionId, _: i32) {
+    fn track_session(&self, session: SessionId, _: i32, _: u64) {
         self.unknown.borrow_mut().remove(&session);
     }
     fn set_session_closing(&self, session: SessionId) {
@@ -113,7 +123,7 @@ impl Server {
             wall_ms: self.time,
             elapsed_ms: self.time,
         };
-        let request = PrepRequest { session, cxid: 1, body, auth: &self.auth };
+        let request = PrepRequest::new(session, 1, body, &self.auth);
         let prepared = prepare(&mut context, &request);
         if let Some(txn) = &prepared.txn {
             // What was written must be what is read, by this server or another.

@@ -28,7 +28,7 @@ fn measure(name: &str, lag: usize, setup: usize, body: impl Fn(usize) -> Request
                 wall_ms: 1,
                 elapsed_ms: 1,
             };
-            let request = PrepRequest { session: ALICE, cxid: 1, body, auth: &server.auth };
+            let request = PrepRequest::new(ALICE, 1, body, &server.auth);
             let prepared = black_box(prepare(&mut context, &request));
             server.pending.extend(prepared.txn);
         }

@@ -66,7 +66,7 @@ impl Replay {
             wall_ms: expected.header.time,
             elapsed_ms: 0,
         };
-        let request = PrepRequest { session, cxid, body, auth: &auth };
+        let request = PrepRequest::new(session, cxid, body, &auth);
         let txn = prepare(&mut context, &request).txn.unwrap();
         let entry = TxnLogEntry::new(txn.header, txn.txn, txn.digest);
         assert_eq!(entry.header, expected.header, "{body:?}");
