@@ -396,7 +396,8 @@ impl ZooKeeperServer {
     }
 
     fn is_direct_read(&self, body: &RequestBody) -> bool {
-        !body.is_write() && !(self.forwards_sync && body.op_code() == Some(OpCode::Sync))
+        let is_forwarded_sync = self.forwards_sync && body.op_code() == Some(OpCode::Sync);
+        !body.is_write() && !is_forwarded_sync
     }
 
     fn submit_to_chain(

@@ -42,10 +42,7 @@ pub struct AcceptThread {
 
 impl AcceptThread {
     /// Starts accepting for whatever server is in `slot`.
-    pub fn start(
-        slot: &Arc<ServerSlot>,
-        listener: TcpListener,
-    ) -> std::io::Result<AcceptThread> {
+    pub fn start(slot: &Arc<ServerSlot>, listener: TcpListener) -> std::io::Result<AcceptThread> {
         let address = listener.local_addr()?;
         let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         log::info!("binding to port {}", java_socket_address(address));
@@ -157,12 +154,7 @@ fn run(slot: &Arc<ServerSlot>, listener: &TcpListener, stop: &OwnedFd) {
     log::info!("accept thread exitted run method");
 }
 
-fn take(
-    slot: &ServerSlot,
-    socket: TcpStream,
-    remote: SocketAddr,
-    threads: &mut CnxnThreads,
-) {
+fn take(slot: &ServerSlot, socket: TcpStream, remote: SocketAddr, threads: &mut CnxnThreads) {
     let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
     if let Err(error) = try_take(slot, socket, remote, threads) {
         slot.metrics().connection_rejected.increment();

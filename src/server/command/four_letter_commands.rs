@@ -141,12 +141,7 @@ fn answer(server: &ZooKeeperServer, word: Word, out: &mut String) {
         Word::Wchs => watches::wchs(server, out),
         Word::Wchc => watches::wchc(server, out),
         Word::Wchp => watches::wchp(server, out),
-        Word::Ruok
-        | Word::Isro
-        | Word::Gtmk
-        | Word::Stmk
-        | Word::Envi
-        | Word::TelnetClose => {}
+        Word::Ruok | Word::Isro | Word::Gtmk | Word::Stmk | Word::Envi | Word::TelnetClose => {}
     }
 }
 

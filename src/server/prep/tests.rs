@@ -30,6 +30,7 @@ const BOB: SessionId = SessionId(0x200);
 pub(super) struct Sessions {
     unknown: RefCell<HashSet<SessionId>>,
     closing: RefCell<HashSet<SessionId>>,
+    owners: RefCell<std::collections::HashMap<SessionId, u64>>,
 }
 
 impl PrepSessions for Sessions {
