@@ -185,10 +185,13 @@ struct Sessions {
 }
 
 impl PrepSessions for Sessions {
-    fn check_session(&self, session: SessionId) -> Result<(), Code> {
+    fn check_session(&self, session: SessionId, _: u64) -> Result<(), Code> {
         if self.closing.borrow().contains(&session) { Err(Code::SessionExpired) } else { Ok(()) }
     }
-    fn track_session(&self, session: SessionId, _: i32) {
+    fn check_global_session(&self, session: SessionId, owner: u64) -> Result<(), Code> {
+        self.check_session(session, owner)
+    }
+    fn track_session(&self, session: SessionId, _: i32, _: u64) {
         self.closing.borrow_mut().remove(&session);
     }
     fn set_session_closing(&self, session: SessionId) {
@@ -265,7 +268,7 @@ pub fn run(choices: &[u8], lag: usize) -> Outcome {
             wall_ms: now_ms,
             elapsed_ms: now_ms,
         };
-        let prepared = prepare(&mut context, &PrepRequest { session, cxid: 1, body: &body, auth });
+        let prepared = prepare(&mut context, &PrepRequest::new(session, 1, &body, auth));
         assert_eq!(prepared.txn.is_some(), body.is_write());
         answers.push((prepared.error, prepared.txn.as_ref().map(|txn| txn.txn.clone())));
         server.pending.extend(prepared.txn);
