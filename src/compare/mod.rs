@@ -15,6 +15,7 @@ pub mod launch;
 pub mod mask;
 pub mod recording;
 pub mod recording_proxy;
+pub mod recording_script;
 pub mod render;
 pub mod report;
 pub mod script;
