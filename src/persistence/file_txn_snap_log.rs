@@ -145,6 +145,11 @@ impl FileTxnSnapLog {
         Ok(FileTxnSnapLog { disk, log_dir, snap_dir, options, txn_log, snap_log })
     }
 
+    /// Where the files are.
+    pub fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+
     /// The directory of the logs.
     pub fn data_log_dir(&self) -> &Path {
         &self.log_dir
@@ -443,7 +448,7 @@ impl FileTxnSnapLog {
 
 /// Whether `next` can come right after `last`: the next counter, or the first one of a later epoch.
 /// Equal and lower zxids are let pass: a Java leader may log one twice.
-fn follows(last: Zxid, next: Zxid) -> bool {
+pub(super) fn follows(last: Zxid, next: Zxid) -> bool {
     next <= last.next() || (next.epoch() > last.epoch() && next.counter() <= 1)
 }
 

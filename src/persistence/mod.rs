@@ -13,6 +13,7 @@ mod file_txn_log;
 mod file_txn_snap_log;
 mod mapped_file;
 mod purge_txn_log;
+mod replaced;
 pub mod sim_disk;
 pub mod snap_stream;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub use file_snap::{
 pub use file_txn_log::{CommitReport, FileTxnLog, TxnLogOptions};
 pub use file_txn_snap_log::{FileTxnSnapLog, RestoreReport, RestoreTarget, SnapLogOptions};
 pub use purge_txn_log::{RETAIN_COUNT_MIN, purge};
+pub use replaced::REPLACED_DIR;
 pub use snap_stream::{SnapReader, StreamMode};
 pub use tree_snapshot::TreeSnapshot;
 pub use txn_log_iterator::{TornTail, TxnLogIterator};
