@@ -2,7 +2,14 @@
 //!
 //! They see only `proto`, `common` and the verifiers.
 
+pub mod epoch;
 pub mod learner_sync;
+pub mod proposals;
+pub mod sync_limit_check;
+pub mod sync_plan;
+pub mod synced_learner_tracker;
+#[cfg(test)]
+mod testing;
 mod vote;
 
 pub use vote::{Candidate, ServerState, Vote, supersedes};
