@@ -105,11 +105,11 @@ pub struct RestoreReport {
 
 /// See the module's documentation.
 pub struct FileTxnSnapLog {
-    disk: Arc<dyn Disk>,
+    pub(super) disk: Arc<dyn Disk>,
     log_dir: PathBuf,
-    snap_dir: PathBuf,
+    pub(super) snap_dir: PathBuf,
     options: SnapLogOptions,
-    txn_log: FileTxnLog,
+    pub(super) txn_log: FileTxnLog,
     snap_log: Arc<FileSnap>,
 }
 

@@ -4,8 +4,13 @@
 //! leader.
 
 pub mod election;
+pub mod epoch_files;
 pub mod learner;
 pub mod packet_stream;
+pub mod peer_state;
+pub mod quorum_database;
+pub mod quorum_peer;
+pub mod shutdown;
 pub mod verifier;
 pub mod zab;
 

@@ -58,6 +58,10 @@ pub fn run(args: impl IntoIterator<Item = String>) -> ExitCode {
     for (level, note) in &configuration.notes {
         log::log!(*level, "{note}");
     }
+    if configuration.quorum.is_some() {
+        log::error!("An ensemble is not yet in effect in this version");
+        return ExitCode::InvalidInvocation;
+    }
     for (key, value) in environment() {
         log::info!("Server environment:{key}={value}");
     }

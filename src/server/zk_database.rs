@@ -79,6 +79,23 @@ impl ZkDatabase {
         drop(old);
     }
 
+    /// Takes tree and sessions out, to be worked on without a lock and given back by
+    /// [`ZkDatabase::put_back`]; `empty` is there meanwhile. Only while no server uses the database.
+    pub fn take(&self, empty: DataTree) -> (DataTree, HashMap<SessionId, i32>) {
+        let tree = std::mem::replace(&mut *self.tree.write(), empty);
+        (tree, std::mem::take(&mut *self.sessions.lock()))
+    }
+
+    /// Gives back what was taken, further on: the committed log still belongs to it.
+    pub fn put_back(&self, tree: DataTree, sessions: HashMap<SessionId, i32>) {
+        let mut guard = self.tree.write();
+        self.set_last_processed_zxid(tree.last_processed_zxid());
+        let empty = std::mem::replace(&mut *guard, tree);
+        drop(guard);
+        *self.sessions.lock() = sessions;
+        drop(empty);
+    }
+
     /// To read the tree. Hold it for memory work only.
     pub fn tree(&self) -> RwLockReadGuard<'_, DataTree> {
         self.tree.read()

@@ -7,8 +7,8 @@ mod error;
 pub mod options;
 mod quorum_peer_config;
 mod quorum_server;
+mod quorum_settings;
 mod server_config;
-
 mod surroundings;
 mod system_properties;
 
@@ -16,6 +16,7 @@ pub use error::{ConfigError, ConfigErrorKind, USAGE};
 pub use options::{ConfigOption, OPTIONS, options_markdown};
 pub use quorum_peer_config::{Configuration, parse_config};
 pub use quorum_server::{LearnerType, QuorumServer};
+pub use quorum_settings::QuorumSettings;
 pub use server_config::{ServerConfig, SnapshotCompression};
 pub use system_properties::{SystemProperties, split_words};
 

@@ -109,6 +109,7 @@ pub fn find(key: &str) -> Option<&'static ConfigOption> {
 pub(crate) fn notes(
     file: &BTreeMap<String, String>,
     given: &SystemProperties,
+    is_ensemble: bool,
 ) -> Vec<(Level, String)> {
     let mut not_yet = Vec::new();
     let mut ensemble = Vec::new();
@@ -133,7 +134,12 @@ pub(crate) fn notes(
         match option.status {
             // To switch off what is not there is no news.
             Status::NotYet if value.eq_ignore_ascii_case("false") => {}
-            Status::NotYet if option.scope == "ensemble" => ensemble.push(name),
+            Status::NotYet | Status::InEffect if option.scope == "ensemble" && !is_ensemble => {
+                // These two are read to find out what kind of server this is.
+                if !matches!(name, "dynamicConfigFile" | "standaloneEnabled" | "reconfigEnabled") {
+                    ensemble.push(name);
+                }
+            }
             Status::NotYet => not_yet.push(name),
             Status::NoEffect(_) => without_effect.push(name),
             Status::OtherVersion => unknown.push(name),

@@ -13,6 +13,7 @@ use log::Level;
 use super::error::ConfigError;
 use super::options;
 use super::quorum_server::{LearnerType, QuorumServer};
+use super::quorum_settings::QuorumSettings;
 use super::server_config::ServerConfig;
 use super::surroundings::{Machine, Nowhere, Surroundings};
 use super::system_properties::SystemProperties;
@@ -27,6 +28,8 @@ pub struct Configuration {
     pub server: ServerConfig,
     /// The content of `myid`; shown in log lines, otherwise unused by a standalone server.
     pub server_id: Option<i64>,
+    /// The settings of a member of an ensemble; `None` for a standalone server.
+    pub quorum: Option<QuorumSettings>,
     /// Lines to log, in order. Parsing logs nothing itself, because the log is set up by what it
     /// finds.
     pub notes: Vec<(Level, String)>,
@@ -78,6 +81,7 @@ impl Configuration {
         surroundings: &dyn Surroundings,
     ) -> Result<Self, ConfigError> {
         let mut parser = Parser::new(system.clone(), surroundings);
+        parser.quorum.config_file = PathBuf::from(path);
         let configuration = parser.run(bytes).map_err(|error| error.in_file(path))?;
         Ok(configuration)
     }
@@ -119,8 +123,8 @@ fn short_form(
     }
     let mut notes = Vec::new();
     server.read_system_properties(system, surroundings, &mut notes)?;
-    notes.extend(options::notes(&BTreeMap::new(), system));
-    Ok(Configuration { server, server_id: None, notes })
+    notes.extend(options::notes(&BTreeMap::new(), system, false));
+    Ok(Configuration { server, notes, ..Configuration::default() })
 }
 
 /// The keys of the file that are not simply copied to [`ServerConfig`].
@@ -134,15 +138,18 @@ struct Parser<'a> {
     secure_client_port_address: Option<String>,
     min_session_timeout_ms: i32,
     max_session_timeout_ms: i32,
-    init_limit: i32,
-    sync_limit: i32,
-    is_participant: bool,
+    /// What the file says of the ensemble, used only if there is one.
+    quorum: QuorumSettings,
     dynamic_config_file: Option<String>,
     standalone_enabled: bool,
     quorum_sasl: [bool; 3],
+    /// Keys that ask for what only later versions have, with what an ensemble would lack.
+    refused_in_ensemble: Vec<(&'static str, &'static str)>,
 }
 
 const MIN_SNAP_RETAIN_COUNT: i32 = 3;
+const NEXT_DYNAMIC_CONFIG_SUFFIX: &str = ".dynamic.next";
+const MAX_EXTENDED_SERVER_ID: i64 = 254;
 const METRICS_PROVIDERS: [&str; 3] = [
     "org.apache.zookeeper.metrics.impl.DefaultMetricsProvider",
     "org.apache.zookeeper.metrics.impl.NullMetricsProvider",
@@ -161,12 +168,11 @@ impl<'a> Parser<'a> {
             secure_client_port_address: None,
             min_session_timeout_ms: -1,
             max_session_timeout_ms: -1,
-            init_limit: 0,
-            sync_limit: 0,
-            is_participant: true,
+            quorum: QuorumSettings::default(),
             dynamic_config_file: None,
             standalone_enabled: true,
             quorum_sasl: [false; 3],
+            refused_in_ensemble: Vec::new(),
         }
     }
 
@@ -181,14 +187,19 @@ impl<'a> Parser<'a> {
             None => file.clone(),
             Some(path) => self.read_dynamic_file(&path)?,
         };
-        let server_id = self.check_members(&members)?;
+        let (server_id, is_distributed) = self.check_members(&members)?;
         self.server.read_system_properties(&self.system, self.surroundings, &mut self.notes)?;
         self.check_tls()?;
         self.server.initial_config = String::from_utf8_lossy(bytes).into_owned();
-        self.notes.extend(options::notes(&file, &given));
+        let quorum = match server_id {
+            Some(server_id) if is_distributed => Some(self.ensemble(server_id, members)?),
+            _ => None,
+        };
+        self.notes.extend(options::notes(&file, &given, is_distributed));
         Ok(Configuration {
             server: std::mem::take(&mut self.server),
             server_id,
+            quorum,
             notes: std::mem::take(&mut self.notes),
         })
     }
@@ -209,16 +220,25 @@ impl<'a> Parser<'a> {
             "maxClientCnxns" => server.max_client_cnxns = parse(key, value)?,
             "minSessionTimeout" => self.min_session_timeout_ms = parse(key, value)?,
             "maxSessionTimeout" => self.max_session_timeout_ms = parse(key, value)?,
-            "initLimit" => self.init_limit = parse(key, value)?,
-            "syncLimit" => self.sync_limit = parse(key, value)?,
+            "initLimit" => self.quorum.init_limit = parse(key, value)?,
+            "syncLimit" => self.quorum.sync_limit = parse(key, value)?,
+            "connectToLearnerMasterLimit" => {
+                self.quorum.connect_to_learner_master_limit = parse(key, value)?;
+            }
             "autopurge.snapRetainCount" => server.autopurge_snap_retain_count = parse(key, value)?,
             "autopurge.purgeInterval" => {
                 server.autopurge_purge_interval_hours = parse(key, value)?;
             }
-            "observerMasterPort"
-            | "connectToLearnerMasterLimit"
-            | "quorum.cnxn.threads.size"
-            | "multiAddress.reachabilityCheckTimeoutMs" => {
+            "quorum.cnxn.threads.size" => {
+                let size = parse(key, value)?;
+                self.quorum.quorum_cnxn_threads_size =
+                    self.quorum.quorum_cnxn_threads_size.max(size);
+            }
+            "observerMasterPort" => {
+                let port = parse(key, value)?;
+                self.refuse_in_ensemble(port > 0, "observerMasterPort", "ObserverMaster");
+            }
+            "multiAddress.reachabilityCheckTimeoutMs" => {
                 parse(key, value)?;
             }
             "electionAlg" => {
@@ -228,21 +248,38 @@ impl<'a> Parser<'a> {
                     )));
                 }
             }
-            "peerType" => {
-                self.is_participant = LearnerType::parse(value)? == LearnerType::Participant
-            }
+            "peerType" => self.quorum.learner_type = LearnerType::parse(value)?,
             "dynamicConfigFile" => self.dynamic_config_file = Some(value.to_owned()),
             "standaloneEnabled" => self.standalone_enabled = strict_boolean(key, value)?,
-            "reconfigEnabled" => server.reconfig_enabled = strict_boolean(key, value)?,
-            "localSessionsEnabled"
-            | "localSessionsUpgradingEnabled"
-            | "quorumListenOnAllIPs"
-            | "syncEnabled"
-            | "sslQuorum"
-            | "portUnification"
-            | "sslQuorumReloadCertFiles"
-            | "multiAddress.enabled"
-            | "multiAddress.reachabilityCheckEnabled" => {
+            "reconfigEnabled" => {
+                server.reconfig_enabled = strict_boolean(key, value)?;
+                let is_enabled = server.reconfig_enabled;
+                self.refuse_in_ensemble(is_enabled, "reconfigEnabled", "dynamic reconfiguration");
+            }
+            "localSessionsEnabled" => {
+                self.quorum.local_sessions_enabled = strict_boolean(key, value)?;
+            }
+            "localSessionsUpgradingEnabled" => {
+                self.quorum.local_sessions_upgrading_enabled = strict_boolean(key, value)?;
+            }
+            "quorumListenOnAllIPs" => {
+                self.quorum.quorum_listen_on_all_ips = strict_boolean(key, value)?;
+            }
+            "syncEnabled" => self.quorum.sync_enabled = strict_boolean(key, value)?,
+            "sslQuorum" => {
+                let is_enabled = strict_boolean(key, value)?;
+                self.refuse_in_ensemble(is_enabled, "sslQuorum", "TLS between servers");
+            }
+            "portUnification" => {
+                let is_enabled = strict_boolean(key, value)?;
+                self.refuse_in_ensemble(is_enabled, "portUnification", "TLS between servers");
+            }
+            "multiAddress.enabled" => {
+                // Compat: the class that reads the lines looks at the system property only, and
+                // the election's hello follows the file only. See `ensemble`.
+                self.quorum.multi_address_enabled = strict_boolean(key, value)?;
+            }
+            "sslQuorumReloadCertFiles" | "multiAddress.reachabilityCheckEnabled" => {
                 strict_boolean(key, value)?;
             }
             _ if is_dynamic && is_member_key(key) => {
@@ -250,13 +287,21 @@ impl<'a> Parser<'a> {
                     "parameter: {key} must be in a separate dynamic config file"
                 )));
             }
-            "quorum.auth.enableSasl" => self.quorum_sasl[0] = strict_boolean(key, value)?,
+            "quorum.auth.enableSasl" => {
+                self.quorum_sasl[0] = strict_boolean(key, value)?;
+                let is_enabled = self.quorum_sasl[0];
+                self.refuse_in_ensemble(
+                    is_enabled,
+                    "quorum.auth.enableSasl",
+                    "SASL between servers",
+                );
+            }
             "quorum.auth.serverRequireSasl" => self.quorum_sasl[1] = strict_boolean(key, value)?,
             "quorum.auth.learnerRequireSasl" => self.quorum_sasl[2] = strict_boolean(key, value)?,
             "quorum.auth.learner.saslLoginContext"
             | "quorum.auth.server.saslLoginContext"
-            | "quorum.auth.kerberos.servicePrincipal"
-            | "oraclePath" => {}
+            | "quorum.auth.kerberos.servicePrincipal" => {}
+            "oraclePath" => self.quorum.oracle_path = Some(PathBuf::from(value)),
             "jvm.pause.monitor" => server.jvm_pause_monitor = strict_boolean(key, value)?,
             "jvm.pause.info-threshold.ms" => {
                 server.jvm_pause_info_threshold_ms = long(key, value)?;
@@ -386,12 +431,12 @@ impl<'a> Parser<'a> {
     }
 
     /// Java: `parseDynamicConfig`, `setupMyId`, `setupClientPort`, `setupPeerType`,
-    /// `checkValidity`; then what this version cannot do. Groups and weights of servers are not
-    /// looked at, for they need more than one voter.
+    /// `checkValidity`. The result is the server's id and whether this is an ensemble. Groups and
+    /// weights are checked by the quorum's verifier.
     fn check_members(
         &mut self,
         members: &BTreeMap<String, String>,
-    ) -> Result<Option<i64>, ConfigError> {
+    ) -> Result<(Option<i64>, bool), ConfigError> {
         let multi_address_enabled =
             self.system.get("zookeeper.multiAddress.enabled").is_some_and(parse_boolean);
         let mut servers = BTreeMap::new();
@@ -417,6 +462,13 @@ impl<'a> Parser<'a> {
             ));
         }
         let is_distributed = voters > 1 || !self.standalone_enabled;
+        if is_distributed && voters <= 2 {
+            let text = "No server failure will be tolerated. You need at least 3 servers.";
+            self.note(Level::Warn, text.to_owned());
+        } else if is_distributed && voters.is_multiple_of(2) {
+            let text = "Non-optimal configuration, consider an odd number of servers.";
+            self.note(Level::Warn, text.to_owned());
+        }
         if voters == 1 && !is_distributed {
             self.note(
                 Level::Error,
@@ -433,19 +485,20 @@ impl<'a> Parser<'a> {
         if let Some(client) = own.and_then(|server| server.client_addr.as_ref()) {
             self.take_client_address(&client.host, client.port)?;
         }
-        let by_list = own.is_none_or(|server| server.is_participant());
-        if by_list != self.is_participant {
-            let name = |is_participant| if is_participant { "PARTICIPANT" } else { "OBSERVER" };
+        let by_list = own.map_or(LearnerType::Participant, |server| server.learner_type);
+        if by_list != self.quorum.learner_type {
             let warning = format!(
-                "Peer type from servers list ({}) doesn't match peerType ({}). Defaulting to \
-                 servers list.",
-                name(by_list),
-                name(self.is_participant)
+                "Peer type from servers list ({by_list}) doesn't match peerType ({}). Defaulting \
+                 to servers list.",
+                self.quorum.learner_type
             );
             self.note(Level::Warn, warning);
+            self.quorum.learner_type = by_list;
         }
         if is_distributed {
-            for (key, limit) in [("initLimit", self.init_limit), ("syncLimit", self.sync_limit)] {
+            let limits =
+                [("initLimit", self.quorum.init_limit), ("syncLimit", self.quorum.sync_limit)];
+            for (key, limit) in limits {
                 if limit == 0 {
                     return Err(ConfigError::config(format!("{key} is not set")));
                 }
@@ -453,14 +506,73 @@ impl<'a> Parser<'a> {
             if server_id.is_none() {
                 return Err(ConfigError::config("myid file is missing"));
             }
-            // Gap: ensembles come in a later version.
+        }
+        Ok((server_id, is_distributed))
+    }
+
+    /// What a member of an ensemble needs beside the settings of every server.
+    fn ensemble(
+        &mut self,
+        server_id: i64,
+        mut members: BTreeMap<String, String>,
+    ) -> Result<QuorumSettings, ConfigError> {
+        if let Some((key, what)) = self.refused_in_ensemble.first() {
             return Err(ConfigError::config(format!(
-                "an ensemble ({voters} voters in the lines server.N, standaloneEnabled={}) is not \
-                 yet in effect in this version; remove the lines to run a standalone server",
-                self.standalone_enabled
+                "{key}: {what} is not yet in effect in this version; a server without it would be \
+                 none of this ensemble"
             )));
         }
-        Ok(server_id)
+        members.retain(|key, _| is_member_key(key) || key == "version");
+        let own_line = format!("server.{server_id}");
+        if !members.contains_key(&own_line) {
+            return Err(ConfigError::unexpected(format!("My id {server_id} not in the peer list")));
+        }
+        // Compat: EphemeralType.validateServerId. The id is in the top byte of session ids, and
+        // 0xff there marks a time to live.
+        if self.server.extended_types_enabled && server_id > MAX_EXTENDED_SERVER_ID {
+            return Err(ConfigError::unexpected(format!(
+                "extendedTypesEnabled is true but Server ID is too large. Cannot be larger than \
+                 {MAX_EXTENDED_SERVER_ID}"
+            )));
+        }
+        let mut quorum = std::mem::take(&mut self.quorum);
+        let is_multi_address = quorum.multi_address_enabled;
+        quorum.read_system_properties(&self.system)?;
+        quorum.multi_address_enabled |= is_multi_address;
+        if let Some(file) = &self.dynamic_config_file {
+            quorum.dynamic_config_file = Some(PathBuf::from(file));
+            if let Some(version) = version_from_file_name(file) {
+                members.insert("version".to_owned(), version);
+            }
+            quorum.next_members = self.read_next_members(&quorum.config_file)?;
+        }
+        quorum.server_id = ServerId(server_id);
+        quorum.standalone_enabled = self.standalone_enabled;
+        quorum.members = members;
+        Ok(quorum)
+    }
+
+    /// `<zoo.cfg>.dynamic.next`: a membership that was proposed when the server stopped.
+    fn read_next_members(
+        &mut self,
+        config_file: &Path,
+    ) -> Result<Option<BTreeMap<String, String>>, ConfigError> {
+        let mut path = config_file.as_os_str().to_owned();
+        path.push(NEXT_DYNAMIC_CONFIG_SUFFIX);
+        match self.surroundings.read_file(Path::new(&path)) {
+            Ok(bytes) => bytes.as_deref().map(load).transpose(),
+            Err(error) => {
+                let text = format!("NextQuorumVerifier is initiated to null: {error}");
+                self.note(Level::Warn, text);
+                Ok(None)
+            }
+        }
+    }
+
+    fn refuse_in_ensemble(&mut self, is_wanted: bool, key: &'static str, what: &'static str) {
+        if is_wanted {
+            self.refused_in_ensemble.push((key, what));
+        }
     }
 
     fn read_my_id(&self) -> Result<Option<i64>, ConfigError> {
@@ -520,6 +632,12 @@ impl<'a> Parser<'a> {
 fn load(bytes: &[u8]) -> Result<BTreeMap<String, String>, ConfigError> {
     let file = properties::load(bytes).map_err(|error| ConfigError::config(error.to_string()))?;
     Ok(file.iter().map(|(key, value)| (trim(key).to_owned(), trim(value).to_owned())).collect())
+}
+
+/// Java: `getVersionFromFilename`; `zoo.cfg.dynamic.1a` has version 1a.
+fn version_from_file_name(path: &str) -> Option<String> {
+    let (_, digits) = path.rsplit_once('.')?;
+    i64::from_str_radix(digits, 16).ok().map(|version| format!("{version:x}"))
 }
 
 fn is_member_key(key: &str) -> bool {

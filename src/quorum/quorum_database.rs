@@ -1,0 +1,265 @@
+//! Tree and log of a member between and during its roles (Java: the parts of `ZKDatabase` that
+//! `QuorumPeer`, `Leader` and `Learner` use).
+//!
+//! There is one [`QuorumDatabase`], and whoever holds it owns the log: it moves into a role and
+//! comes back from it with the log closed. Then [`fast_forward`](QuorumDatabase::fast_forward)
+//! makes the tree the snapshot and the *whole* log, because a vote must tell the last logged zxid
+//! (ZOOKEEPER-2845).
+//!
+//! Deliberate differences:
+//! - Truncating removes snapshots that are newer than the cut, and receiving a snapshot removes
+//!   logs and snapshots that are newer than it. Java leaves them lying, so a restart brings back
+//!   what the leader had taken away.
+//! - A voter refuses to start when its log ends before a snapshot that does not read: transactions
+//!   that it has acknowledged are gone, and a quorum that counts on it could lose them. An observer
+//!   acknowledges nothing and goes on with what is there. The leader sends it the rest.
+
+use std::io::{self, BufRead, ErrorKind};
+use std::sync::Arc;
+
+use crate::common::config::{LearnerType, QuorumSettings, ServerConfig};
+use crate::common::time;
+use crate::metrics::ServerMetrics;
+use crate::persistence::{
+    FileTxnSnapLog, PersistenceError, RestoreReport, RestoreTarget, Sessions, TreeSnapshot,
+};
+use crate::proto::{SessionId, Zxid};
+use crate::server::restore::tree_options;
+use crate::server::zk_database::ZkDatabase;
+use crate::tree::{DataTree, NoWatches};
+
+/// What follows a snapshot in the stream from the leader.
+const SIGNATURE: &[u8] = b"BenWasHere";
+
+/// Why a database cannot be used or changed as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// Our disk: the process ends.
+    #[error(transparent)]
+    Persistence(#[from] PersistenceError),
+    /// The stream from the leader: this connection ends.
+    #[error("snapshot from the leader: {0}")]
+    Stream(io::Error),
+    /// The log cannot be cut there: the whole state must come from the leader.
+    #[error("Not able to truncate the log to {0}")]
+    CannotTruncate(Zxid),
+}
+
+/// The database, with the ownership of the log.
+pub struct QuorumDatabase {
+    /// The tree and the sessions, shared with the servers that serve it.
+    pub db: Arc<ZkDatabase>,
+    /// The log and the snapshots.
+    pub snap_log: FileTxnSnapLog,
+    config: Arc<ServerConfig>,
+    metrics: Arc<ServerMetrics>,
+}
+
+/// Whether a lost tail of the log stops the start; see the module's documentation.
+pub fn is_lost_tail_fatal(settings: &QuorumSettings) -> bool {
+    settings.learner_type == LearnerType::Participant
+}
+
+impl QuorumDatabase {
+    /// Restores the newest snapshot and the whole log (Java: `loadDataBase`).
+    pub fn load(
+        mut snap_log: FileTxnSnapLog,
+        config: &Arc<ServerConfig>,
+        metrics: &Arc<ServerMetrics>,
+    ) -> Result<QuorumDatabase, PersistenceError> {
+        let (tree, sessions) = restore(&mut snap_log, config, metrics)?;
+        Ok(QuorumDatabase {
+            db: Arc::new(ZkDatabase::new(tree, sessions)),
+            snap_log,
+            config: Arc::clone(config),
+            metrics: Arc::clone(metrics),
+        })
+    }
+
+    /// The last zxid in the log or the snapshot: that of the tree after `load` and `fast_forward`.
+    pub fn last_logged_zxid(&self) -> Zxid {
+        self.db.last_processed_zxid()
+    }
+
+    /// Applies what the log has and the tree does not (Java: `fastForwardDataBase`). To be called
+    /// when no role uses the database; the log is closed.
+    pub fn fast_forward(&mut self) -> Result<Zxid, PersistenceError> {
+        self.snap_log.close()?;
+        let (mut tree, mut sessions) = self.take();
+        let before = tree.last_processed_zxid();
+        let result = self.snap_log.fast_forward_from_edits(&mut tree, &mut sessions, &mut |_| {});
+        let after = tree.last_processed_zxid();
+        self.db.replace(tree, sessions);
+        let report = result?;
+        if after != before {
+            log::info!(
+                "Fast forwarded from {before} to {after}, {} txns that were logged",
+                report.txns_loaded
+            );
+        }
+        Ok(after)
+    }
+
+    /// Forgets the state in memory and restores it from the disk.
+    pub fn reload(&mut self) -> Result<Zxid, PersistenceError> {
+        self.snap_log.close()?;
+        self.clear();
+        let (tree, sessions) = restore(&mut self.snap_log, &self.config, &self.metrics)?;
+        self.db.replace(tree, sessions);
+        Ok(self.db.last_processed_zxid())
+    }
+
+    /// Empties the state in memory.
+    pub fn clear(&mut self) {
+        let mut tree = DataTree::new(tree_options(&self.config));
+        tree.set_last_processed_zxid(Zxid(0));
+        self.db.replace(tree, Sessions::new());
+    }
+
+    /// Takes back everything after `zxid`, from the log and from the tree (Java: `truncateLog`).
+    ///
+    /// Errors: [`CannotTruncate`](DatabaseError::CannotTruncate) when the log or the snapshots do
+    /// not reach back so far; then nothing was changed.
+    pub fn truncate_log(&mut self, zxid: Zxid) -> Result<(), DatabaseError> {
+        self.snap_log.close()?;
+        let reaches_back = self.snap_log.has_snapshot_up_to(zxid)?
+            && self.snap_log.read_txn_log(zxid)?.next().transpose()?.is_some();
+        if !reaches_back {
+            return Err(DatabaseError::CannotTruncate(zxid));
+        }
+        // Before the log: a crash in between leaves the state that was there before.
+        self.snap_log.remove_snapshots_after(zxid)?;
+        self.snap_log.truncate_log(zxid)?;
+        self.reload()?;
+        self.set_last_processed_zxid(zxid);
+        Ok(())
+    }
+
+    /// Replaces the state in memory by the snapshot that the leader sends, which ends at `zxid`
+    /// (Java: `deserializeSnapshot`). Reads exactly the snapshot and its signature. Nothing is on
+    /// disk before [`take_snapshot_synced`](Self::take_snapshot_synced).
+    ///
+    /// Errors: after one the tree is empty.
+    pub fn deserialize_snapshot(
+        &mut self,
+        stream: &mut impl BufRead,
+        zxid: Zxid,
+    ) -> Result<(), DatabaseError> {
+        self.snap_log.close()?;
+        self.clear();
+        let mut tree = DataTree::new(tree_options(&self.config));
+        let mut sessions = Sessions::new();
+        read_stream(stream, &mut tree, &mut sessions).map_err(DatabaseError::Stream)?;
+        tree.snapshot_loaded(zxid, None);
+        self.db.replace(tree, sessions);
+        Ok(())
+    }
+
+    /// Writes a snapshot of the tree and makes it durable, and removes logs and snapshots of a
+    /// newer past. To be called after a snapshot of the leader was received, before anything is
+    /// acknowledged or logged.
+    pub fn take_snapshot_synced(&mut self) -> Result<(), PersistenceError> {
+        self.snap_log.close()?;
+        let zxid = self.save()?;
+        self.snap_log.remove_snapshots_after(zxid)?;
+        self.snap_log.remove_log_after(zxid)
+    }
+
+    /// Removes the ephemeral nodes of sessions that are not in the table, as a leader does before
+    /// it leads (Java: `ZooKeeperServer.loadData`), and writes a snapshot if there were any: no log
+    /// tells of it. True then.
+    pub fn kill_dead_sessions(&mut self) -> Result<bool, PersistenceError> {
+        let (mut tree, sessions) = self.take();
+        let zxid = tree.last_processed_zxid();
+        let dead = |id: &SessionId| !sessions.contains_key(id);
+        let dead: Vec<SessionId> =
+            tree.sessions_with_ephemerals().into_iter().filter(dead).collect();
+        for session in &dead {
+            log::info!("Removing the ephemerals of session {session}, which the files do not know");
+            tree.kill_session(*session, zxid, &[], &mut NoWatches);
+        }
+        self.db.replace(tree, sessions);
+        if !dead.is_empty() {
+            self.save()?;
+        }
+        Ok(!dead.is_empty())
+    }
+
+    /// Sets the zxid from which the next transaction follows, such as the first of a new epoch.
+    pub fn set_last_processed_zxid(&mut self, zxid: Zxid) {
+        self.db.tree_mut().set_last_processed_zxid(zxid);
+        self.db.set_last_processed_zxid(zxid);
+    }
+
+    fn save(&self) -> Result<Zxid, PersistenceError> {
+        let started_ms = time::elapsed_ms();
+        let with_tree = |act: &mut dyn FnMut(&DataTree)| act(&self.db.tree());
+        let has_last_zxid = self.config.serialize_last_processed_zxid_enabled;
+        let mut source = TreeSnapshot::begin(with_tree, has_last_zxid).map_err(|source| {
+            let path = self.snap_log.snap_dir().to_owned();
+            PersistenceError::Io { action: "walk", path, source }
+        })?;
+        let zxid = source.zxid();
+        let info = self.snap_log.save(zxid, &self.db.sessions(), &mut source)?;
+        let elapsed_ms = time::elapsed_ms() - started_ms;
+        log::info!("Snapshot taken in {elapsed_ms} ms: {}", info.path.display());
+        self.metrics.snapshottime.add(elapsed_ms);
+        Ok(zxid)
+    }
+
+    /// Takes tree and sessions out, so that no lock is held while files are read.
+    fn take(&mut self) -> (DataTree, Sessions) {
+        self.db.take(DataTree::new(tree_options(&self.config)))
+    }
+}
+
+fn restore(
+    snap_log: &mut FileTxnSnapLog,
+    config: &ServerConfig,
+    metrics: &ServerMetrics,
+) -> Result<(DataTree, Sessions), PersistenceError> {
+    let started_ms = time::elapsed_ms();
+    let mut tree = DataTree::new(tree_options(config));
+    let mut sessions = Sessions::new();
+    let report = snap_log.restore(&mut tree, &mut sessions, &mut |_| {})?;
+    count(&report, metrics);
+    let elapsed_ms = time::elapsed_ms() - started_ms;
+    metrics.dbinittime.add(elapsed_ms);
+    log::info!(
+        "Snapshot loaded in {elapsed_ms} ms, highest zxid is {}, digest is {}",
+        report.highest_zxid,
+        tree.tree_digest() as i64
+    );
+    Ok((tree, sessions))
+}
+
+fn count(report: &RestoreReport, metrics: &ServerMetrics) {
+    let millis = |time: std::time::Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+    metrics.startup_snap_load_time.add(millis(report.snap_load_time));
+    metrics.startup_txns_loaded.add(i64::try_from(report.txns_loaded).unwrap_or(i64::MAX));
+    metrics.startup_txns_load_time.add(millis(report.txns_load_time));
+}
+
+/// Java: `SerializeUtils.deserializeSnapshot`, then the signature that `Learner` reads.
+fn read_stream(
+    stream: &mut impl BufRead,
+    tree: &mut DataTree,
+    sessions: &mut Sessions,
+) -> io::Result<()> {
+    use byteorder::{BigEndian, ReadBytesExt};
+
+    let count = stream.read_i32::<BigEndian>()?;
+    for _ in 0..count {
+        let id = SessionId(stream.read_i64::<BigEndian>()?);
+        sessions.insert(id, stream.read_i32::<BigEndian>()?);
+    }
+    *tree = DataTree::load(tree.options(), stream)
+        .map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
+    let mut signature = [0; 4 + SIGNATURE.len()];
+    stream.read_exact(&mut signature)?;
+    let (length, text) = signature.split_at(4);
+    if length != (SIGNATURE.len() as u32).to_be_bytes() || text != SIGNATURE {
+        return Err(io::Error::new(ErrorKind::InvalidData, "Missing signature"));
+    }
+    Ok(())
+}
