@@ -106,7 +106,7 @@ pub struct RestoreReport {
 /// See the module's documentation.
 pub struct FileTxnSnapLog {
     pub(super) disk: Arc<dyn Disk>,
-    log_dir: PathBuf,
+    pub(super) log_dir: PathBuf,
     pub(super) snap_dir: PathBuf,
     options: SnapLogOptions,
     pub(super) txn_log: FileTxnLog,
@@ -182,13 +182,13 @@ impl FileTxnSnapLog {
     }
 
     /// Fills an empty tree and `sessions` from the newest readable snapshot and the logs behind it.
-    /// `listener` sees every transaction after it was applied. To be called before the first append
+    /// `listener` gets every transaction after it was applied. To be called before the first append
     /// and while no snapshot is being written.
     pub fn restore(
         &mut self,
         target: &mut dyn RestoreTarget,
         sessions: &mut Sessions,
-        listener: &mut dyn FnMut(&TxnLogEntry),
+        listener: &mut dyn FnMut(TxnLogEntry),
     ) -> Result<RestoreReport, PersistenceError> {
         self.txn_log.close()?;
         self.snap_log.remove_temporary_files()?;
@@ -232,7 +232,7 @@ impl FileTxnSnapLog {
         &mut self,
         target: &mut dyn RestoreTarget,
         sessions: &mut Sessions,
-        listener: &mut dyn FnMut(&TxnLogEntry),
+        listener: &mut dyn FnMut(TxnLogEntry),
         is_empty_trusted: bool,
     ) -> Result<RestoreReport, PersistenceError> {
         let mut report = RestoreReport::default();
@@ -273,7 +273,7 @@ impl FileTxnSnapLog {
         &mut self,
         target: &mut dyn RestoreTarget,
         sessions: &mut Sessions,
-        listener: &mut dyn FnMut(&TxnLogEntry),
+        listener: &mut dyn FnMut(TxnLogEntry),
     ) -> Result<RestoreReport, PersistenceError> {
         let mut report = RestoreReport::default();
         self.replay(target, sessions, listener, &mut report)?;
@@ -284,7 +284,7 @@ impl FileTxnSnapLog {
         &mut self,
         target: &mut dyn RestoreTarget,
         sessions: &mut Sessions,
-        listener: &mut dyn FnMut(&TxnLogEntry),
+        listener: &mut dyn FnMut(TxnLogEntry),
         report: &mut RestoreReport,
     ) -> Result<(), PersistenceError> {
         let start = Instant::now();
@@ -314,8 +314,8 @@ impl FileTxnSnapLog {
                 _ => {}
             }
             target.process_txn(&entry);
-            listener(&entry);
             report.txns_loaded += 1;
+            listener(entry);
         }
         self.repair(&entries)?;
         self.make_durable()?;

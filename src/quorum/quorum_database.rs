@@ -24,6 +24,7 @@ use crate::persistence::{
     FileTxnSnapLog, PersistenceError, RestoreReport, RestoreTarget, Sessions, TreeSnapshot,
 };
 use crate::proto::{SessionId, Zxid};
+use crate::server::committed_log::CommittedLog;
 use crate::server::restore::tree_options;
 use crate::server::zk_database::ZkDatabase;
 use crate::tree::{DataTree, NoWatches};
@@ -67,9 +68,10 @@ impl QuorumDatabase {
         config: &Arc<ServerConfig>,
         metrics: &Arc<ServerMetrics>,
     ) -> Result<QuorumDatabase, PersistenceError> {
-        let (tree, sessions) = restore(&mut snap_log, config, metrics)?;
+        let mut committed = CommittedLog::new(commit_log_count(config));
+        let (tree, sessions) = restore(&mut snap_log, config, metrics, &mut committed)?;
         Ok(QuorumDatabase {
-            db: Arc::new(ZkDatabase::new(tree, sessions)),
+            db: Arc::new(ZkDatabase::new(tree, sessions).with_committed_log(committed)),
             snap_log,
             config: Arc::clone(config),
             metrics: Arc::clone(metrics),
@@ -87,9 +89,12 @@ impl QuorumDatabase {
         self.snap_log.close()?;
         let (mut tree, mut sessions) = self.take();
         let before = tree.last_processed_zxid();
-        let result = self.snap_log.fast_forward_from_edits(&mut tree, &mut sessions, &mut |_| {});
+        // Rule: what is in the tree and may be sent to learners is the same, without a hole.
+        let committed = &mut *self.db.committed_log().write();
+        let mut add = |entry| committed.add(Arc::new(entry));
+        let result = self.snap_log.fast_forward_from_edits(&mut tree, &mut sessions, &mut add);
         let after = tree.last_processed_zxid();
-        self.db.replace(tree, sessions);
+        self.db.put_back(tree, sessions);
         let report = result?;
         if after != before {
             log::info!(
@@ -104,8 +109,11 @@ impl QuorumDatabase {
     pub fn reload(&mut self) -> Result<Zxid, PersistenceError> {
         self.snap_log.close()?;
         self.clear();
-        let (tree, sessions) = restore(&mut self.snap_log, &self.config, &self.metrics)?;
+        let mut committed = CommittedLog::new(commit_log_count(&self.config));
+        let (tree, sessions) =
+            restore(&mut self.snap_log, &self.config, &self.metrics, &mut committed)?;
         self.db.replace(tree, sessions);
+        *self.db.committed_log().write() = committed;
         Ok(self.db.last_processed_zxid())
     }
 
@@ -155,14 +163,25 @@ impl QuorumDatabase {
         Ok(())
     }
 
-    /// Writes a snapshot of the tree and makes it durable, and removes logs and snapshots of a
-    /// newer past. To be called after a snapshot of the leader was received, before anything is
-    /// acknowledged or logged.
-    pub fn take_snapshot_synced(&mut self) -> Result<(), PersistenceError> {
+    /// Removes what the log holds after `zxid`, if anything: a snapshot of the leader has replaced
+    /// it.
+    pub fn discard_log_after(&mut self, zxid: Zxid) -> Result<(), PersistenceError> {
         self.snap_log.close()?;
-        let zxid = self.save()?;
-        self.snap_log.remove_snapshots_after(zxid)?;
         self.snap_log.remove_log_after(zxid)
+    }
+
+    /// Writes a snapshot of the tree and makes it durable. To be called after a snapshot of the
+    /// leader was received, before anything is acknowledged or logged.
+    pub fn take_snapshot_synced(&mut self) -> Result<Zxid, PersistenceError> {
+        self.snap_log.close()?;
+        self.save()
+    }
+
+    /// Sets all snapshots but that of `zxid` and all logs aside: their history is not followed by
+    /// what will be logged next.
+    pub fn set_aside_others(&mut self, zxid: Zxid) -> Result<(), PersistenceError> {
+        self.snap_log.close()?;
+        self.snap_log.set_aside_others(zxid)
     }
 
     /// Removes the ephemeral nodes of sessions that are not in the table, as a leader does before
@@ -178,7 +197,7 @@ impl QuorumDatabase {
             log::info!("Removing the ephemerals of session {session}, which the files do not know");
             tree.kill_session(*session, zxid, &[], &mut NoWatches);
         }
-        self.db.replace(tree, sessions);
+        self.db.put_back(tree, sessions);
         if !dead.is_empty() {
             self.save()?;
         }
@@ -213,15 +232,22 @@ impl QuorumDatabase {
     }
 }
 
+fn commit_log_count(config: &ServerConfig) -> usize {
+    usize::try_from(config.commit_log_count).unwrap_or(0)
+}
+
 fn restore(
     snap_log: &mut FileTxnSnapLog,
     config: &ServerConfig,
     metrics: &ServerMetrics,
+    committed: &mut CommittedLog,
 ) -> Result<(DataTree, Sessions), PersistenceError> {
     let started_ms = time::elapsed_ms();
     let mut tree = DataTree::new(tree_options(config));
     let mut sessions = Sessions::new();
-    let report = snap_log.restore(&mut tree, &mut sessions, &mut |_| {})?;
+    let report = snap_log.restore(&mut tree, &mut sessions, &mut |entry| {
+        committed.add(Arc::new(entry));
+    })?;
     count(&report, metrics);
     let elapsed_ms = time::elapsed_ms() - started_ms;
     metrics.dbinittime.add(elapsed_ms);
