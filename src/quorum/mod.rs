@@ -3,6 +3,7 @@
 //! [`verifier`] says who decides; [`zab`] holds the pure state machines; [`election`] finds a
 //! leader.
 
+pub mod commit_processor;
 pub mod election;
 pub mod epoch_files;
 pub mod learner;

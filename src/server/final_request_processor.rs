@@ -46,6 +46,8 @@ impl RequestProcessor for FinalRequestProcessor {
         let mut touched: Vec<Arc<ServerCnxn>> = Vec::new();
         let mut scratch = Vec::new();
         let mut closing: Vec<Arc<ServerCnxn>> = Vec::new();
+        let keeps_committed_log = server.db().keeps_committed_log();
+        let mut committed = Vec::new();
         let mut requests = requests.drain(..).peekable();
         while requests.peek().is_some() {
             let mut last_zxid = None;
@@ -58,7 +60,7 @@ impl RequestProcessor for FinalRequestProcessor {
                 server.stats(),
                 &mut touched,
             );
-            for request in requests.by_ref().take(GUARD_BATCH) {
+            for mut request in requests.by_ref().take(GUARD_BATCH) {
                 if let Some(zxid) = process(server, &mut tree, &mut sink, &request, &mut scratch) {
                     last_zxid = Some(zxid);
                 }
@@ -69,9 +71,13 @@ impl RequestProcessor for FinalRequestProcessor {
                     }
                 }
                 server.request_finished(&request);
+                if keeps_committed_log {
+                    committed.extend(request.entry.take());
+                }
             }
             drop(tree);
             if let Some(zxid) = last_zxid {
+                server.db().add_committed(committed.drain(..));
                 // Only now: until a change is in the tree its record must be there for Prep.
                 let removed = server.outstanding_changes().lock().remove_applied(zxid);
                 server.metrics().outstanding_changes_removed.add(removed as i64);
@@ -131,7 +137,10 @@ fn process(
         result = Some(tree.process_entry(entry, sink));
         server.db().set_last_processed_zxid(entry.header.zxid);
         match (&entry.txn, request.session_id) {
-            (Txn::CreateSession(txn), id) => server.db().commit_session(id, txn.timeout_ms),
+            (Txn::CreateSession(txn), id) => {
+                server.db().commit_session(id, txn.timeout_ms);
+                server.tracker().commit_session(id, txn.timeout_ms);
+            }
             (Txn::CloseSession(_), id) => {
                 server.tracker().remove_session(id);
                 server.db().remove_session(id);
@@ -142,12 +151,24 @@ fn process(
         server.metrics().propagation_latency.add(latency_ms.max(0));
     }
     let zxid = request.entry.as_ref().map(|entry| entry.header.zxid);
+    let is_close =
+        matches!(request.body, RequestBody::CloseSession | RequestBody::Txn(OpCode::CloseSession));
+    if is_close && request.is_local_session {
+        // No transaction tells of it.
+        server.tracker().remove_session(request.session_id);
+    }
     let Some(cnxn) = &request.cnxn else {
-        if matches!(request.body, RequestBody::CloseSession) {
+        if is_close {
             server.cnxns().close_session(request.session_id);
         }
         return zxid;
     };
+    if has_moved(request) {
+        // The client is served elsewhere, and an answer from here could be taken for one from there
+        // (ZOOKEEPER-710).
+        cnxn.close_after_flush();
+        return zxid;
+    }
     if request.is_throttled {
         send(server, tree, request, cnxn, Code::ThrottledOp, &ReplyBody::default());
     } else if let (RequestBody::CreateSession { .. }, Some(session)) =
@@ -183,6 +204,15 @@ fn process(
         cnxn.close_after_flush();
     }
     zxid
+}
+
+/// Whether the request failed because its session has moved to another server.
+fn has_moved(request: &Request) -> bool {
+    let by_txn = request.entry.as_ref().is_some_and(|entry| match &entry.txn {
+        Txn::Error(txn) => request.error.is_none() && txn.err == Code::SessionMoved.as_i32(),
+        _ => false,
+    });
+    by_txn || request.error == Some(Code::SessionMoved)
 }
 
 fn answer_write(

@@ -101,7 +101,7 @@ impl StandaloneServer {
         if has_removed_ephemerals {
             // No log tells of it: a transaction that is replayed over what was removed, such as the
             // creation of the same node, would be taken for one that was applied before.
-            take_snapshot(&server, snap_log.snap_log())?;
+            take_snapshot(server.db(), snap_log.snap_log(), &config, server.metrics())?;
         } else if !is_newest_snapshot_complete && last_zxid.0 >= 0 {
             // Java writes it before it serves. The logs hold the same until it is complete.
             snapshots.start(&server);

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded, unbounded};
 
 use super::flush_policy::{FlushPolicy, SnapshotPolicy};
 use super::request::Request;
@@ -19,20 +19,47 @@ use crate::common::thread::{self, CriticalError, ServerListener};
 use crate::common::time;
 use crate::persistence::{CommitReport, FileTxnSnapLog};
 
-/// Starts the stage, whose thread owns `log` from now on.
+/// The stage. It owns the log until it has ended.
+pub struct SyncStage {
+    stage: Stage,
+    given_back: Receiver<FileTxnSnapLog>,
+}
+
+impl SyncStage {
+    /// The log, closed and ready for the next owner, once the stage has ended in order. `None` when
+    /// it has not ended, or died of an I/O error, which the listener knows.
+    pub fn take_log(&self) -> Option<FileTxnSnapLog> {
+        self.given_back.try_recv().ok()
+    }
+}
+
+impl RequestProcessor for SyncStage {
+    fn process_requests(&self, requests: &mut Vec<Box<Request>>) {
+        self.stage.process_requests(requests);
+    }
+
+    fn shutdown(&self) {
+        self.stage.shutdown();
+    }
+}
+
+/// Starts the stage, whose thread owns `log` from now on. `log` must know the last zxid in it: what
+/// is not greater is refused, as a fatal error (ZOOKEEPER-4712).
 pub fn start(
     server: &Arc<ZooKeeperServer>,
     listener: &Arc<dyn ServerListener>,
     log: FileTxnSnapLog,
     snapshots: SnapshotTaker,
     next: Arc<dyn RequestProcessor>,
-) -> std::io::Result<Stage> {
+) -> std::io::Result<SyncStage> {
     let (queue, requests) = unbounded();
+    let (give_back, given_back) = bounded(1);
     let config = server.config();
     let worker = SyncThread {
         server: Arc::clone(server),
         requests,
         log,
+        give_back,
         next: Arc::clone(&next),
         flush_policy: FlushPolicy {
             flush_delay_ms: config.flush_delay_ms,
@@ -49,15 +76,16 @@ pub fn start(
         to_flush: Vec::new(),
         last_flush_ms: time::elapsed_ms(),
     };
-    let thread =
-        thread::spawn_critical("SyncThread:0", thread::STACK_BYTES, listener, || worker.run())?;
-    Ok(Stage::new(queue, thread, next))
+    let name = format!("SyncThread:{}", server.role().server_id());
+    let thread = thread::spawn_critical(name, thread::STACK_BYTES, listener, || worker.run())?;
+    Ok(SyncStage { stage: Stage::new(queue, thread, next), given_back })
 }
 
 struct SyncThread {
     server: Arc<ZooKeeperServer>,
     requests: Receiver<Box<Request>>,
     log: FileTxnSnapLog,
+    give_back: Sender<FileTxnSnapLog>,
     next: Arc<dyn RequestProcessor>,
     flush_policy: FlushPolicy,
     snapshot_policy: SnapshotPolicy,
@@ -78,6 +106,7 @@ impl SyncThread {
         self.flush()?;
         self.log.close()?;
         log::info!("SyncRequestProcessor exited!");
+        let _ = self.give_back.send(self.log); // Nobody wants it: the process ends.
         Ok(())
     }
 

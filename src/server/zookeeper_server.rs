@@ -181,6 +181,11 @@ impl ZooKeeperServer {
         &self.metrics
     }
 
+    /// A shared [`ZooKeeperServer::metrics`].
+    pub fn metrics_arc(&self) -> Arc<ServerMetrics> {
+        Arc::clone(&self.metrics)
+    }
+
     /// What `srvr` shows.
     pub fn stats(&self) -> &ServerStats {
         &self.stats
