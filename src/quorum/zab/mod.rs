@@ -2,8 +2,8 @@
 //!
 //! They see only `proto`, `common` and the verifiers.
 
-pub mod epoch;
 pub mod commit_matcher;
+pub mod epoch;
 pub mod learner_sync;
 pub mod proposals;
 pub mod sync_limit_check;
