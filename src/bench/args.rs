@@ -46,8 +46,10 @@ pub enum Command {
     Echo(EchoArgs),
     /// The disk's bare limit: append and fdatasync, one after the other.
     Fdatasync(FdatasyncArgs),
-    /// Wait until a server answers a read, and tell how long that took.
+    /// Wait until a server answers a read or a write, and tell how long that took.
     FirstRead(FirstReadArgs),
+    /// Write without a pause, kill a server, and tell how long nothing could be written.
+    Outage(OutageArgs),
 }
 
 /// What every workload takes.
@@ -98,9 +100,9 @@ pub struct LoadArgs {
     /// Write the report as JSON to this file; "-" is standard output, in place of the table.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// A server on this machine: report its CPU time and memory.
-    #[arg(long, value_name = "PID")]
-    pub server_pid: Option<u32>,
+    /// Servers on this machine, separated by commas: report the sum of their CPU time and memory.
+    #[arg(long, value_name = "PIDS", value_delimiter = ',')]
+    pub server_pid: Vec<u32>,
 }
 
 /// Options of `children`.
@@ -228,6 +230,9 @@ pub struct FirstReadArgs {
     /// The node to read.
     #[arg(long, default_value = "/zookeeper")]
     pub path: String,
+    /// Wait for a write in place of a read: an ephemeral node is created beside the path.
+    #[arg(long)]
+    pub write: bool,
     /// When the clock was started, in seconds since 1970 with a fraction (bash: $EPOCHREALTIME);
     /// by default now.
     #[arg(long)]
@@ -235,9 +240,41 @@ pub struct FirstReadArgs {
     /// Seconds after which to give up.
     #[arg(long, default_value_t = 120.0, value_parser = seconds)]
     pub timeout: f64,
-    /// A server on this machine: report its memory.
+    /// Servers on this machine, separated by commas: report the sum of their memory.
+    #[arg(long, value_name = "PIDS", value_delimiter = ',')]
+    pub server_pid: Vec<u32>,
+    /// Write the report as JSON to this file; "-" is standard output, in place of the table.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+/// Options of `outage`.
+#[derive(Debug, Clone, Args)]
+pub struct OutageArgs {
+    /// Servers, host:port, separated by commas; a session whose server fails takes the next one.
+    #[arg(long)]
+    pub servers: String,
+    /// Sessions that write, each with one request under way.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub sessions: u32,
+    /// The process to kill (SIGKILL); without one the longest silence of the whole run is told.
     #[arg(long, value_name = "PID")]
-    pub server_pid: Option<u32>,
+    pub kill: Option<u32>,
+    /// Seconds of load before the kill.
+    #[arg(long, default_value_t = 2.0, value_parser = seconds)]
+    pub warmup: f64,
+    /// Seconds of load after it.
+    #[arg(long, default_value_t = 10.0, value_parser = seconds)]
+    pub duration: f64,
+    /// Data bytes of a node.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub size: u32,
+    /// Session timeout to ask for, in milliseconds.
+    #[arg(long, default_value_t = 30_000, value_parser = clap::value_parser!(i32).range(1..))]
+    pub session_timeout: i32,
+    /// The node below which everything happens; made when missing.
+    #[arg(long, default_value = "/zabkeeper-bench")]
+    pub root: String,
     /// Write the report as JSON to this file; "-" is standard output, in place of the table.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,

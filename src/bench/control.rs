@@ -25,12 +25,12 @@ pub struct Control {
 }
 
 /// What to watch while a run goes on.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Watching {
     /// A line every second.
     pub live: bool,
-    /// The process to sample.
-    pub pid: Option<u32>,
+    /// The processes to sample.
+    pub pids: Vec<u32>,
 }
 
 /// The counts of all threads, and the samples at both ends of the measured time.
@@ -102,7 +102,7 @@ impl Control {
                 let thread = thread::Builder::new().name("bench".to_owned());
                 threads.push(thread.spawn_scoped(scope, move || worker(self))?);
             }
-            let sample = || watching.pid.map(Usage::of).transpose();
+            let sample = || Usage::of_all(&watching.pids);
             let mut before = None;
             let mut after = None;
             let (mut next_line, mut answered) = (1_000_000_000, 0);
@@ -183,7 +183,7 @@ mod tests {
             }
             Outcome { completed: 4, ..Outcome::default() }
         };
-        let watching = Watching { live: false, pid: Some(std::process::id()) };
+        let watching = Watching { live: false, pids: vec![std::process::id()] };
         let measured = control.run(vec![worker, worker], watching).unwrap();
         assert_eq!(measured.outcome.completed, 8);
         assert!((measured.seconds - 0.01).abs() < 1e-9);

@@ -17,6 +17,7 @@ pub mod echo;
 pub mod idle;
 pub mod link;
 pub mod load;
+pub mod outage;
 pub mod outcome;
 pub mod poller;
 pub mod report;

@@ -19,10 +19,11 @@ use super::control::{Control, Watching};
 use super::echo::EchoServer;
 use super::idle::IdleWorker;
 use super::load::{LoadWorker, Numbers, Source};
+use super::outage;
 use super::report::Report;
 use super::requests::{Template, node_path};
 use super::sessions::{lift_file_limit, open_sessions};
-use super::setup::Setup;
+use super::setup::{self, Setup};
 use super::single;
 use super::usage::{Usage, machine_available_kb};
 use super::watch::WatchWorker;
@@ -66,6 +67,7 @@ fn execute(command: &Command) -> anyhow::Result<Report> {
         Command::Echo(args) => (echo(args)?, &args.load.json),
         Command::Fdatasync(args) => (single::fdatasync(args)?, &args.json),
         Command::FirstRead(args) => (single::first_read(args)?, &args.json),
+        Command::Outage(args) => (outage::outage(args)?, &args.json),
     };
     report.publish(json.as_deref())?;
     Ok(report)
@@ -158,6 +160,8 @@ fn drive(
     watching: Watching,
     source: impl Fn(u32) -> Source,
 ) -> anyhow::Result<Report> {
+    // Another server of an ensemble may not have what was made through the first.
+    setup::catch_up(servers, load.session_timeout)?;
     let opened = open_sessions(servers, load.sessions as usize, load.session_timeout)?;
     let sessions: Vec<_> = opened.into_iter().zip((0..).map(source)).collect();
     let workers = deal(sessions, load.threads).into_iter().map(|sessions| {
@@ -227,7 +231,7 @@ fn idle(args: &IdleArgs) -> anyhow::Result<Report> {
     ensure!(load.rate.is_none(), "--rate does not go with idle sessions");
     ensure!(load.count.is_none(), "--count does not go with idle sessions");
     let servers = resolve_servers(&load.servers)?;
-    let before = load.server_pid.map(Usage::of).transpose()?;
+    let before = Usage::of_all(&load.server_pid)?;
     let machine_before = machine_available_kb();
     let began = std::time::Instant::now();
     let sessions = open_sessions(&servers, load.sessions as usize, load.session_timeout)?;
@@ -263,7 +267,7 @@ fn echo(args: &EchoArgs) -> anyhow::Result<Report> {
     let log_dir: Option<&Path> = args.fdatasync.then_some(args.dir.as_path());
     let server = EchoServer::start(load.size as usize, log_dir)?;
     let servers = vec![server.addr()];
-    let watching = Watching { live: load.live, pid: Some(std::process::id()) };
+    let watching = Watching { live: load.live, pids: vec![std::process::id()] };
     let dir = "/zabkeeper-bench/echo-123456789ab";
     let size = load.size as usize;
     let (workload, template) = match args.workload {
@@ -306,7 +310,7 @@ fn start(load: &LoadArgs) -> anyhow::Result<Control> {
 }
 
 fn watching(load: &LoadArgs) -> Watching {
-    Watching { live: load.live, pid: load.server_pid }
+    Watching { live: load.live, pids: load.server_pid.clone() }
 }
 
 fn clean(load: &LoadArgs, setup: &Setup) -> anyhow::Result<()> {

@@ -1,5 +1,6 @@
 //! Makes the nodes that a workload needs, and removes them.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -89,6 +90,21 @@ impl Setup {
         ZooKeeper::connect(self.server, self.session_timeout_ms, TIMEOUT)
             .with_context(|| format!("connecting to {}", self.server))
     }
+}
+
+/// Waits until each server has all that was written so far.
+pub fn catch_up(servers: &[SocketAddr], session_timeout_ms: i32) -> anyhow::Result<()> {
+    let distinct: BTreeSet<_> = servers.iter().collect();
+    if distinct.len() < 2 {
+        return Ok(());
+    }
+    for server in distinct {
+        let mut zk = ZooKeeper::connect(server, session_timeout_ms, TIMEOUT)
+            .with_context(|| format!("connecting to {server}"))?;
+        zk.sync("/")?;
+        zk.close()?;
+    }
+    Ok(())
 }
 
 fn make(zk: &mut ZooKeeper, path: &str) -> anyhow::Result<()> {

@@ -12,7 +12,8 @@ use super::outcome::Outcome;
 use super::report::Report;
 use super::sync_file::SyncFile;
 use super::usage::{Usage, thread_cpu_ns};
-use crate::client::ZooKeeper;
+use crate::client::{ClientError, ZooKeeper};
+use crate::proto::{Acl, CreateMode};
 
 /// Appends before measuring.
 const WARMUP_APPENDS: u32 = 100;
@@ -71,11 +72,11 @@ pub fn first_read(args: &FirstReadArgs) -> anyhow::Result<Report> {
     loop {
         let left = timeout.saturating_sub(start.elapsed());
         let result = ZooKeeper::connect(server, SESSION_TIMEOUT_MS, left.clamp(RETRY, ATTEMPT))
-            .and_then(|mut zk| zk.get(&args.path, false).map(|_| zk));
+            .and_then(|mut zk| ask(args, &mut zk).map(|()| zk));
         match result {
             Ok(zk) => {
                 let elapsed = before + start.elapsed();
-                let usage = args.server_pid.map(Usage::of).transpose()?;
+                let usage = Usage::of_all(&args.server_pid)?;
                 // The answer was measured; how the session ends does not matter.
                 let _ = zk.close();
                 return Ok(first_read_report(args, elapsed, usage));
@@ -88,17 +89,27 @@ pub fn first_read(args: &FirstReadArgs) -> anyhow::Result<Report> {
     }
 }
 
+/// The read or the write that is waited for.
+fn ask(args: &FirstReadArgs, zk: &mut ZooKeeper) -> Result<(), ClientError> {
+    if !args.write {
+        return zk.get(&args.path, false).map(drop);
+    }
+    let parent = args.path.rsplit_once('/').map_or("", |(parent, _)| parent);
+    let wanted = format!("{parent}/first-write-");
+    zk.create(&wanted, None, &Acl::open_unsafe(), CreateMode::EphemeralSequential).map(drop)
+}
+
 fn first_read_report(args: &FirstReadArgs, elapsed: Duration, usage: Option<Usage>) -> Report {
     let mut outcome = Outcome { completed: 1, ..Outcome::default() };
     outcome.latencies.record(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX));
     let usage = usage.map(|usage| (Usage::default(), usage));
     let parameters: Vec<(&'static str, Value)> = vec![
-        ("workload", json!("first-read")),
+        ("workload", json!(if args.write { "first-write" } else { "first-read" })),
         ("servers", json!(args.server)),
         ("path", json!(args.path)),
     ];
     let seconds = elapsed.as_secs_f64();
     let mut report = Report::new(parameters, Measured { outcome, seconds, usage });
-    report.unit = "reads";
+    report.unit = if args.write { "writes" } else { "reads" };
     report
 }

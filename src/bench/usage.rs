@@ -38,6 +38,27 @@ impl Usage {
         Ok(usage)
     }
 
+    /// Of several processes together; `None` of none.
+    pub fn of_all(pids: &[u32]) -> io::Result<Option<Usage>> {
+        let mut sum: Option<Usage> = None;
+        for pid in pids {
+            let usage = Usage::of(*pid)?;
+            sum = Some(sum.map_or(usage, |sum| sum.plus(&usage)));
+        }
+        Ok(sum)
+    }
+
+    fn plus(self, other: &Usage) -> Usage {
+        Usage {
+            cpu_ns: self.cpu_ns + other.cpu_ns,
+            rss_kb: self.rss_kb + other.rss_kb,
+            rss_anon_kb: self.rss_anon_kb + other.rss_anon_kb,
+            peak_rss_kb: self.peak_rss_kb + other.peak_rss_kb,
+            threads: self.threads + other.threads,
+            context_switches: self.context_switches.zip(other.context_switches).map(|(a, b)| a + b),
+        }
+    }
+
     fn parse(stat: &str, status: &str) -> Option<Usage> {
         // The command's name may hold spaces and parentheses: fields count from behind the last.
         let (_, fields) = stat.rsplit_once(')')?;
