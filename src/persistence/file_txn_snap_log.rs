@@ -105,11 +105,11 @@ pub struct RestoreReport {
 
 /// See the module's documentation.
 pub struct FileTxnSnapLog {
-    pub(super) disk: Arc<dyn Disk>,
-    pub(super) log_dir: PathBuf,
-    pub(super) snap_dir: PathBuf,
+    disk: Arc<dyn Disk>,
+    log_dir: PathBuf,
+    snap_dir: PathBuf,
     options: SnapLogOptions,
-    pub(super) txn_log: FileTxnLog,
+    txn_log: FileTxnLog,
     snap_log: Arc<FileSnap>,
 }
 

@@ -12,7 +12,6 @@ mod file_snap;
 mod file_txn_log;
 mod file_txn_snap_log;
 mod mapped_file;
-mod newer_past;
 mod purge_txn_log;
 mod replaced;
 pub mod sim_disk;

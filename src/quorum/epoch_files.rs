@@ -158,9 +158,9 @@ mod tests {
             loaded.as_ref().ok().map(|epochs| (epochs.current_epoch(), epochs.accepted_epoch()));
         assert_eq!(actual, expected, "{files:?}, {epoch_of_zxid}");
         if let Some((current, accepted)) = expected {
-            let file = |name| fs::read_to_string(dir.path().join(name)).unwrap();
-            assert_eq!(parse_long(file(names[0]).trim()), Some(current));
-            assert_eq!(parse_long(file(names[2]).trim()), Some(accepted));
+            let first = |name| read(dir.path(), name).unwrap();
+            assert_eq!(first(names[0]), Some(current));
+            assert_eq!(first(names[2]), Some(accepted));
         }
     }
 

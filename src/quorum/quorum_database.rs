@@ -7,14 +7,14 @@
 //! (ZOOKEEPER-2845).
 //!
 //! Deliberate differences:
-//! - Truncating removes snapshots that are newer than the cut, and receiving a snapshot removes
-//!   logs and snapshots that are newer than it. Java leaves them lying, so a restart brings back
-//!   what the leader had taken away.
+//! - Truncating sets snapshots aside that are newer than the cut, see `persistence::replaced`. Java
+//!   leaves them lying, so a restart brings back what the leader had taken away.
 //! - A voter refuses to start when its log ends before a snapshot that does not read: transactions
 //!   that it has acknowledged are gone, and a quorum that counts on it could lose them. An observer
 //!   acknowledges nothing and goes on with what is there. The leader sends it the rest.
 
 use std::io::{self, BufRead, ErrorKind};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::common::config::{LearnerType, QuorumSettings, ServerConfig};
@@ -130,14 +130,13 @@ impl QuorumDatabase {
     /// not reach back so far; then nothing was changed.
     pub fn truncate_log(&mut self, zxid: Zxid) -> Result<(), DatabaseError> {
         self.snap_log.close()?;
-        let reaches_back = self.snap_log.has_snapshot_up_to(zxid)?
-            && self.snap_log.read_txn_log(zxid)?.next().transpose()?.is_some();
-        if !reaches_back {
-            return Err(DatabaseError::CannotTruncate(zxid));
+        match self.snap_log.truncate_history(zxid) {
+            Ok(()) => {}
+            Err(PersistenceError::NothingToTruncate | PersistenceError::Gap { .. }) => {
+                return Err(DatabaseError::CannotTruncate(zxid));
+            }
+            Err(error) => return Err(error.into()),
         }
-        // Before the log: a crash in between leaves the state that was there before.
-        self.snap_log.remove_snapshots_after(zxid)?;
-        self.snap_log.truncate_log(zxid)?;
         self.reload()?;
         self.set_last_processed_zxid(zxid);
         Ok(())
@@ -167,21 +166,20 @@ impl QuorumDatabase {
     /// it.
     pub fn discard_log_after(&mut self, zxid: Zxid) -> Result<(), PersistenceError> {
         self.snap_log.close()?;
-        self.snap_log.remove_log_after(zxid)
+        self.snap_log.discard_log_after(zxid)
     }
 
     /// Writes a snapshot of the tree and makes it durable. To be called after a snapshot of the
-    /// leader was received, before anything is acknowledged or logged.
-    pub fn take_snapshot_synced(&mut self) -> Result<Zxid, PersistenceError> {
+    /// leader was received, before anything is acknowledged or logged. Returns its file.
+    pub fn take_snapshot_synced(&mut self) -> Result<PathBuf, PersistenceError> {
         self.snap_log.close()?;
         self.save()
     }
 
-    /// Sets all snapshots but that of `zxid` and all logs aside: their history is not followed by
-    /// what will be logged next.
-    pub fn set_aside_others(&mut self, zxid: Zxid) -> Result<(), PersistenceError> {
-        self.snap_log.close()?;
-        self.snap_log.set_aside_others(zxid)
+    /// Sets all logs and all snapshots but this one aside: it has replaced their history, and what
+    /// will be logged next does not follow them.
+    pub fn set_aside_all_but(&mut self, snapshot: &Path) -> Result<(), PersistenceError> {
+        self.snap_log.set_aside_all_but(snapshot)
     }
 
     /// Removes the ephemeral nodes of sessions that are not in the table, as a leader does before
@@ -210,7 +208,7 @@ impl QuorumDatabase {
         self.db.set_last_processed_zxid(zxid);
     }
 
-    fn save(&self) -> Result<Zxid, PersistenceError> {
+    fn save(&self) -> Result<PathBuf, PersistenceError> {
         let started_ms = time::elapsed_ms();
         let with_tree = |act: &mut dyn FnMut(&DataTree)| act(&self.db.tree());
         let has_last_zxid = self.config.serialize_last_processed_zxid_enabled;
@@ -218,12 +216,11 @@ impl QuorumDatabase {
             let path = self.snap_log.snap_dir().to_owned();
             PersistenceError::Io { action: "walk", path, source }
         })?;
-        let zxid = source.zxid();
-        let info = self.snap_log.save(zxid, &self.db.sessions(), &mut source)?;
+        let info = self.snap_log.save(source.zxid(), &self.db.sessions(), &mut source)?;
         let elapsed_ms = time::elapsed_ms() - started_ms;
         log::info!("Snapshot taken in {elapsed_ms} ms: {}", info.path.display());
         self.metrics.snapshottime.add(elapsed_ms);
-        Ok(zxid)
+        Ok(info.path)
     }
 
     /// Takes tree and sessions out, so that no lock is held while files are read.
