@@ -8,6 +8,7 @@ Usage: zabkeeper COMMAND [ARGUMENT...]
 
   server CONF | PORT DATADIR [TICKTIME [MAXCNXNS]]   run a server (also -Dname=value)
   bench  WORKLOAD [OPTION...]                        load any ZooKeeper server (see bench --help)
+  compare COMMAND [OPTION...]                        two servers side by side (see compare --help)
   version                                            print the version
 ";
 
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
             zabkeeper::run::zookeeper_server_main::run(words).into()
         }
         Some("bench") => zabkeeper::bench::run(args),
+        Some("compare") => zabkeeper::compare::run(args),
         Some("version" | "--version" | "-V") => {
             println!("Apache ZooKeeper, version {}", zabkeeper::server::version::full());
             ExitCode::SUCCESS

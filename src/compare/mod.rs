@@ -7,19 +7,25 @@
 //! [`deliberate`] which differences are meant to be. All that is found ends in a
 //! [`Report`](report::Report).
 
+pub mod args;
 pub mod deliberate;
 pub mod difference;
 pub mod driver;
 pub mod frame_splitter;
 pub mod launch;
 pub mod mask;
+pub mod record;
 pub mod recording;
 pub mod recording_proxy;
 pub mod recording_script;
 pub mod render;
 pub mod report;
+pub mod report_command;
 pub mod script;
 pub mod side;
+pub mod side_spec;
 pub mod transcript;
 pub mod wire;
 pub mod words;
+
+pub use args::run;

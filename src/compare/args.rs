@@ -1,0 +1,115 @@
+//! The command line of `zabkeeper compare`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::side_spec::SideSpec;
+use super::{record, report_command};
+
+/// Compares two ZooKeeper servers: what they answer, and what they leave on disk.
+///
+/// Exit code 0: nothing differs but what is meant to; 1: something else differs, or the comparison
+/// could not be made; 2: bad arguments.
+#[derive(Debug, Parser)]
+#[command(name = "zabkeeper compare", version)]
+pub struct CompareArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The ways to compare, and their tools.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Record what clients say to a server: a proxy between them.
+    Record(RecordArgs),
+    /// Show a comparison as a page, and add the figures of scripts/bench-vs-java.sh.
+    Report(ReportArgs),
+}
+
+/// The two servers.
+#[derive(Debug, Clone, Args)]
+pub struct SidesArgs {
+    /// The reference: HOST:PORT, java[:HOME] or zabkeeper[:BINARY]; java alone takes ZOOKEEPER_HOME.
+    #[arg(long, default_value = "java")]
+    pub left: SideSpec,
+    /// The server that is compared with it, likewise; zabkeeper alone is this program.
+    #[arg(long, default_value = "zabkeeper")]
+    pub right: SideSpec,
+}
+
+/// Options of `record`.
+#[derive(Debug, Clone, Args)]
+pub struct RecordArgs {
+    /// Where clients connect, HOST:PORT; port 0 takes a free one and prints it.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    pub listen: String,
+    /// The server, HOST:PORT.
+    #[arg(long)]
+    pub to: String,
+    /// The recording; must not exist yet.
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+}
+
+/// Options of `report`.
+#[derive(Debug, Clone, Args)]
+pub struct ReportArgs {
+    /// What was found: files that --json of the comparing commands wrote; several are put together.
+    #[arg(long, value_name = "FILE", required = true)]
+    pub json: Vec<PathBuf>,
+    /// The file that scripts/bench-vs-java.sh --json wrote.
+    #[arg(long, value_name = "FILE")]
+    pub bench: Option<PathBuf>,
+    /// Write the page to this file; "-" is standard output.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Write what was put together to this file; "-" is standard output.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Print no table.
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// Runs `zabkeeper compare` with the arguments behind these words.
+pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let name = OsString::from("zabkeeper compare");
+    let args = match CompareArgs::try_parse_from(std::iter::once(name).chain(args)) {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version are no errors and go to standard output.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    let is_same = match &args.command {
+        Command::Record(args) => record::run(args).map(|()| true),
+        Command::Report(args) => report_command::run(args),
+    };
+    match is_same {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("zabkeeper compare: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bad_arguments_are_told_from_failures() {
+        let code = |line: &str| run(line.split_whitespace().map(OsString::from));
+        assert_eq!(code("nonsense"), ExitCode::from(2));
+        assert_eq!(code("record"), ExitCode::from(2));
+        assert_eq!(code("--help"), ExitCode::SUCCESS);
+        assert_eq!(code("report --json no/such/file"), ExitCode::FAILURE);
+    }
+}
