@@ -143,7 +143,7 @@ mod tests {
     /// Feeds `w1.5` (write 5 of session 1), `r1.6` and `c1.5` (a commit); says what runs: `r1.6`,
     /// `w1.5` (a commit with its write), `c1.5` (somebody else's).
     fn run(story: &str) -> String {
-        let mut matcher = CommitMatcher::default();
+        let mut matcher = CommitMatcher::<Request>::default();
         let mut ran = Vec::new();
         for word in story.split_whitespace() {
             let (kind, rest) = word.split_at(1);
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn what_waits_is_counted_and_given_back() {
-        let mut matcher = CommitMatcher::default();
+        let mut matcher = CommitMatcher::<Request>::default();
         for (session, cxid, is_write) in [(1, 1, true), (1, 2, false), (2, 1, true)] {
             assert_eq!(matcher.request(Request { session, cxid, is_write }), None);
         }
@@ -234,7 +234,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_order_that_is_promised_is_kept(events in events()) {
-            let mut matcher = CommitMatcher::default();
+            let mut matcher = CommitMatcher::<Request>::default();
             let mut next_cxid = 1;
             let mut asked: Vec<Request> = Vec::new();
             let mut forwarded: VecDeque<Request> = VecDeque::new();
