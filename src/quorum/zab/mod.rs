@@ -3,6 +3,8 @@
 //! They see only `proto`, `common` and the verifiers.
 
 pub mod commit_matcher;
+pub mod election;
+pub mod election_replies;
 pub mod epoch;
 pub mod learner_sync;
 pub mod proposals;
