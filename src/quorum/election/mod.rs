@@ -2,5 +2,6 @@
 //! the pure rules of `zab::election`.
 
 mod election_peer;
+pub mod notification;
 
 pub use election_peer::{ElectionPeer, ElectionSettings};

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use super::synced_learner_tracker::SyncedLearnerTracker;
 use super::vote::{Candidate, ServerState, Vote, supersedes};
 use crate::common::config::LearnerType;
 use crate::proto::{ServerId, Zxid};
@@ -127,31 +128,17 @@ impl fmt::Display for ElectionAction {
     }
 }
 
-/// Who acknowledged what, by configuration (Java: `SyncedLearnerTracker`).
-#[derive(Debug, Clone)]
-struct VoteTracker {
-    sets: Vec<(Arc<QuorumVerifier>, BTreeSet<ServerId>)>,
-}
-
-impl VoteTracker {
-    /// Those of `votes` that agree with `vote`.
-    fn new(view: &ElectionView, votes: &BTreeMap<ServerId, Vote>, vote: &Vote) -> Self {
-        let agreeing = || votes.iter().filter(|(_, other)| vote.agrees_with(other));
-        let of = |verifier: &Arc<QuorumVerifier>| {
-            let sids = agreeing().map(|(sid, _)| *sid);
-            sids.filter(|sid| verifier.voting_members().contains_key(sid)).collect()
-        };
-        Self { sets: view.counting().map(|v| (Arc::clone(v), of(v))).collect() }
+/// Those of `votes` that agree with `vote` (Java: `getVoteTracker`).
+fn vote_tracker(
+    view: &ElectionView,
+    votes: &BTreeMap<ServerId, Vote>,
+    vote: &Vote,
+) -> SyncedLearnerTracker {
+    let mut tracker = SyncedLearnerTracker::new(view.counting().map(Arc::clone));
+    for (sid, _) in votes.iter().filter(|(_, other)| vote.agrees_with(other)) {
+        tracker.add_ack(*sid);
     }
-
-    /// May ask the oracle, if there is one.
-    fn has_all_quorums(&self) -> bool {
-        self.sets.iter().all(|(verifier, acks)| verifier.contains_quorum(acks))
-    }
-
-    fn has_all_voters(&self) -> bool {
-        self.sets.iter().all(|(verifier, acks)| acks.len() == verifier.voting_members().len())
-    }
+    tracker
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,7 +172,7 @@ pub struct ElectionCore {
     /// The votes of servers that are not looking, of any round.
     out_of_election: BTreeMap<ServerId, Vote>,
     /// Who agreed with the proposal when it was last asked.
-    tracker: Option<VoteTracker>,
+    tracker: Option<SyncedLearnerTracker>,
 }
 
 const NO_CANDIDATE: Candidate =
@@ -275,7 +262,7 @@ impl ElectionCore {
         }
         self.interval_ms = self.interval_ms.saturating_mul(2).min(self.max_interval_ms);
         // With an oracle the quorum may have come to be since, without any message.
-        let has_quorum = self.tracker.as_ref().is_some_and(VoteTracker::has_all_quorums);
+        let has_quorum = self.tracker.as_ref().is_some_and(SyncedLearnerTracker::has_all_quorums);
         let has_waited = self.interval_ms != self.min_interval_ms;
         if view.verifier.revalidates_voteset(has_quorum, has_waited) {
             return self.decide_proposal(actions);
@@ -328,7 +315,7 @@ impl ElectionCore {
             Ordering::Less => return,
             Ordering::Equal => {
                 self.received.insert(sid, *vote);
-                let tracker = VoteTracker::new(view, &self.received, &self.own_vote());
+                let tracker = vote_tracker(view, &self.received, &self.own_vote());
                 if self.proposal.id == self.my_id && tracker.has_all_voters() {
                     return self.decide_proposal(actions);
                 }
@@ -420,7 +407,7 @@ impl ElectionCore {
         } else {
             votes.get(&vote.id).is_some_and(|leader| leader.state == ServerState::Leading)
         };
-        does_lead && VoteTracker::new(view, votes, vote).has_all_quorums()
+        does_lead && vote_tracker(view, votes, vote).has_all_quorums()
     }
 
     fn own_zxid(&self) -> Zxid {
@@ -459,7 +446,7 @@ impl ElectionCore {
             // An oracle would take nobody for a quorum.
             return;
         }
-        let tracker = VoteTracker::new(view, &self.received, &self.own_vote());
+        let tracker = vote_tracker(view, &self.received, &self.own_vote());
         let has_quorum = tracker.has_all_quorums();
         let is_chosen_by_all =
             has_quorum && self.proposal.id == self.my_id && tracker.has_all_voters();

@@ -10,6 +10,7 @@ use crate::proto::ServerId;
 use crate::quorum::verifier::QuorumVerifier;
 
 /// A verifier and who of its voters has acknowledged (`QuorumVerifierAcksetPair`).
+#[derive(Debug, Clone)]
 struct QuorumVerifierAckset {
     verifier: Arc<QuorumVerifier>,
     /// Invariant: voters of `verifier` only.
@@ -17,7 +18,7 @@ struct QuorumVerifierAckset {
 }
 
 /// Acknowledgements, by verifier.
-#[derive(Default)]
+#[derive(Debug, Clone, Default)]
 pub struct SyncedLearnerTracker {
     pairs: Vec<QuorumVerifierAckset>,
 }
@@ -57,6 +58,11 @@ impl SyncedLearnerTracker {
     /// Whether there is a quorum of every configuration; true without any, as in Java.
     pub fn has_all_quorums(&self) -> bool {
         self.pairs.iter().all(|pair| pair.verifier.contains_quorum(&pair.acks))
+    }
+
+    /// Whether every voter of every configuration has acknowledged.
+    pub fn has_all_voters(&self) -> bool {
+        self.pairs.iter().all(|pair| pair.acks.len() == pair.verifier.voting_members().len())
     }
 
     /// Whether `sids`, whoever has acknowledged, contain a quorum of every configuration.
