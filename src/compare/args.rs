@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use super::side_spec::SideSpec;
-use super::{record, report_command};
+use super::{record, replay, report_command};
 
 /// Compares two ZooKeeper servers: what they answer, and what they leave on disk.
 ///
@@ -26,6 +26,8 @@ pub struct CompareArgs {
 pub enum Command {
     /// Record what clients say to a server: a proxy between them.
     Record(RecordArgs),
+    /// Take two servers through what was recorded, and compare.
+    Replay(ReplayArgs),
     /// Show a comparison as a page, and add the figures of scripts/bench-vs-java.sh.
     Report(ReportArgs),
 }
@@ -54,6 +56,38 @@ pub struct RecordArgs {
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
 }
+
+/// Options of `replay`.
+#[derive(Debug, Clone, Args)]
+pub struct ReplayArgs {
+    /// The recording.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The two servers; both should hold what the recorded server held in the beginning.
+    #[command(flatten)]
+    pub sides: SidesArgs,
+    /// A line of zoo.cfg for servers that are started; may be given several times.
+    #[arg(long, value_name = "KEY=VALUE", default_values = REPLAY_CONF)]
+    pub conf: Vec<String>,
+    /// A system property for them.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub property: Vec<String>,
+    /// Write what was found as JSON to this file; "-" is standard output.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Only print the script that the recording is turned into.
+    #[arg(long)]
+    pub print: bool,
+}
+
+/// Lenient, for nobody knows how the recorded server was configured.
+const REPLAY_CONF: &[&str] = &[
+    "4lw.commands.whitelist=*",
+    "extendedTypesEnabled=true",
+    "maxClientCnxns=0",
+    "minSessionTimeout=1000",
+    "maxSessionTimeout=60000",
+];
 
 /// Options of `report`.
 #[derive(Debug, Clone, Args)]
@@ -88,6 +122,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     };
     let is_same = match &args.command {
         Command::Record(args) => record::run(args).map(|()| true),
+        Command::Replay(args) => replay::run(args),
         Command::Report(args) => report_command::run(args),
     };
     match is_same {

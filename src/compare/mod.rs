@@ -19,6 +19,7 @@ pub mod recording;
 pub mod recording_proxy;
 pub mod recording_script;
 pub mod render;
+pub mod replay;
 pub mod report;
 pub mod report_command;
 pub mod script;

@@ -170,8 +170,8 @@ fn on_purpose(report: &Report) -> String {
         return out;
     }
     out.push_str(
-        "<div class=\"scroll\"><table>\n<thead><tr><th>Difference</th><th>Java</th><th>zabkeeper</th>\
-         <th>Why</th><th>Shown by</th><th class=\"n\">Met</th></tr></thead>\n<tbody>\n",
+        "<div class=\"scroll\"><table>\n<thead><tr><th>Difference</th><th>What and why</th>\
+         <th>See</th><th>Shown by</th><th class=\"n\">Met</th></tr></thead>\n<tbody>\n",
     );
     for entry in &report.deliberate {
         out.push_str(&one_deliberate(entry));
@@ -191,12 +191,11 @@ fn one_deliberate(entry: &Deliberate) -> String {
     };
     let class = if entry.seen > 0 { "n purpose" } else { "n" };
     format!(
-        "<tr><td><code>{}</code></td><td>{}</td><td>{}</td><td>{}</td><td>{scenario}</td>\
+        "<tr><td><code>{}</code></td><td>{}</td><td>{}</td><td>{scenario}</td>\
          <td class=\"{class}\">{}</td></tr>\n",
         escape(&entry.id),
-        escape(&entry.java),
-        escape(&entry.here),
         escape(&entry.reason),
+        escape(&entry.reference),
         grouped(entry.seen),
     )
 }
@@ -358,7 +357,8 @@ mod tests {
             "err NONODE (-101)",
             "create-ttl-flags",
             "fsync-directory",
-            "one request must not end a server",
+            "one request must not end a server &amp; its log",
+            "known-bugs &lt;3&gt;",
             "--script &#39;&lt;x&gt;&#39;",
             "2 CPUs &lt;x&gt;",
             "getData, 100 sessions",

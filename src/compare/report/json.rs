@@ -105,7 +105,7 @@ fn difference_from_json(fields: &Map<String, Value>) -> Difference {
 
 fn deliberate_to_json(entry: &Deliberate) -> Value {
     json!({
-        "id": entry.id, "java": entry.java, "here": entry.here, "reason": entry.reason,
+        "id": entry.id, "reason": entry.reason, "reference": entry.reference,
         "scenario": entry.scenario, "seen": entry.seen,
     })
 }
@@ -113,9 +113,8 @@ fn deliberate_to_json(entry: &Deliberate) -> Value {
 fn deliberate_from_json(fields: &Map<String, Value>) -> Deliberate {
     Deliberate {
         id: text(fields, "id"),
-        java: text(fields, "java"),
-        here: text(fields, "here"),
         reason: text(fields, "reason"),
+        reference: text(fields, "reference"),
         scenario: text(fields, "scenario"),
         seen: number(fields, "seen"),
     }

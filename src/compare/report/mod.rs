@@ -14,6 +14,8 @@ pub use charts::{Figure, figures};
 pub use html::page;
 pub use table::table;
 
+use super::deliberate::TABLE;
+
 /// One of the two servers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SideInfo {
@@ -74,12 +76,10 @@ pub struct Difference {
 pub struct Deliberate {
     /// The name by which differences refer to it.
     pub id: String,
-    /// What Java does.
-    pub java: String,
-    /// What zabkeeper does.
-    pub here: String,
-    /// Why.
+    /// What differs, and why.
     pub reason: String,
+    /// Where it is documented.
+    pub reference: String,
     /// The scenario that shows it; empty when no client can see it.
     pub scenario: String,
     /// How often it was met in this comparison.
@@ -129,6 +129,20 @@ impl Report {
     /// True when something was compared and nothing differs without an explanation.
     pub fn is_equal(&self) -> bool {
         self.unexplained() == 0 && self.operations() > 0
+    }
+
+    /// Takes over the list of deliberate differences, and counts how often each was met in
+    /// `differences`.
+    pub fn list_deliberate(&mut self) {
+        let met = |id: &str| self.differences.iter().filter(|one| one.deliberate == id).count();
+        let list = TABLE.iter().map(|entry| Deliberate {
+            id: entry.id.to_owned(),
+            reason: entry.reason.to_owned(),
+            reference: entry.reference.to_owned(),
+            scenario: entry.scenario.to_owned(),
+            seen: met(entry.id) as u64,
+        });
+        self.deliberate = list.collect();
     }
 
     /// Adds what another comparison of the same two sides has found. The list of deliberate
@@ -213,9 +227,8 @@ pub(crate) mod tests {
             deliberate: vec![
                 Deliberate {
                     id: "create-ttl-flags".into(),
-                    java: "logs it & never starts again".into(),
-                    here: "BadArguments".into(),
-                    reason: "one request must not end a server".into(),
+                    reason: "one request must not end a server & its log".into(),
+                    reference: "known-bugs <3>".into(),
                     scenario: "create".into(),
                     seen: 1,
                 },
