@@ -11,6 +11,7 @@ pub mod packet_stream;
 pub mod peer_state;
 pub mod quorum_database;
 pub mod quorum_peer;
+pub mod session;
 pub mod shutdown;
 pub mod verifier;
 pub mod zab;

@@ -131,6 +131,11 @@ impl ZkDatabase {
         self.sessions.lock().clone()
     }
 
+    /// The timeout of a session, ms; `None` if there is no such session.
+    pub fn session_timeout_ms(&self, id: SessionId) -> Option<i32> {
+        self.sessions.lock().get(&id).copied()
+    }
+
     /// How many sessions there are.
     pub fn session_count(&self) -> usize {
         self.sessions.lock().len()

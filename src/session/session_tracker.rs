@@ -194,6 +194,28 @@ impl SessionTrackerImpl {
         }
     }
 
+    /// Forgets the session without closing it: another tracker takes it over.
+    pub fn release(&self, id: SessionId) -> Option<Arc<Session>> {
+        let mut state = self.state.lock();
+        let session = state.by_id.remove(&id)?;
+        state.queue.remove(id);
+        Some(session)
+    }
+
+    /// Takes over a session that another tracker has released; its timeout begins anew. False if
+    /// the id is known here, and then this tracker's own session stays.
+    pub fn adopt(&self, session: Arc<Session>) -> bool {
+        let now_ms = (self.clock)();
+        let mut state = self.state.lock();
+        if state.by_id.contains_key(&session.id()) {
+            return false;
+        }
+        let timeout_ms = session.timeout_ms();
+        state.put_off(&session, timeout_ms, now_ms);
+        state.by_id.insert(session.id(), session);
+        true
+    }
+
     /// Sessions known to the whole ensemble (metric `global_sessions`).
     #[must_use]
     pub fn global_session_count(&self) -> usize {
