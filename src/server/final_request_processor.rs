@@ -188,6 +188,8 @@ fn process(
             path_stats.register_request(op, path);
         }
         answer_write(server, tree, request, cnxn, result, scratch);
+    } else if is_close && request.is_local_session {
+        send(server, tree, request, cnxn, Code::Ok, &ReplyBody::default());
     } else if let Some(code) = request.error {
         send(server, tree, request, cnxn, code, &ReplyBody::default());
     } else {

@@ -221,6 +221,11 @@ impl ZooKeeperServer {
         self.role.state()
     }
 
+    /// Whether requests keep the bytes they came in.
+    pub fn forwards_writes(&self) -> bool {
+        self.forwards_writes
+    }
+
     /// Where the snapshots are: `dataDir/version-2`.
     pub fn snap_dir(&self) -> &Path {
         &self.snap_dir

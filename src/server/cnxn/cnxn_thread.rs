@@ -25,6 +25,9 @@ use crate::server::zookeeper_server::ZooKeeperServer;
 /// How long a client may take to receive the answer to a four-letter word, or the last reply
 /// before we close.
 const LAST_WORDS: Duration = Duration::from_secs(10);
+/// How often a connection that sends its last replies looks whether the server is stopping: a role
+/// of an ensemble's member waits for it.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How long we wait for a client to take notice that we ended the connection.
 const LINGER: Duration = Duration::from_millis(200);
 
@@ -190,7 +193,7 @@ fn finish_sending(server: &ZooKeeperServer, cnxn: &Arc<ServerCnxn>) {
     // The final processor may have taken it out of the table already, so that the one who stops the
     // server does not find it.
     while cnxn.outbox().is_closing() && server.is_running() && Instant::now() < deadline {
-        cnxn.outbox().wait_until_closed(LAST_WORDS / 100);
+        cnxn.outbox().wait_until_closed(LOOK_AGAIN);
     }
 }
 

@@ -131,7 +131,9 @@ fn create_session(
     let body = RequestBody::CreateSession { timeout_ms };
     let mut request = Request::internal(session.id(), body, time::elapsed_ms());
     request.owner = Session::OWNER_ME;
-    request.bytes = timeout_ms.to_be_bytes().to_vec();
+    if server.forwards_writes() {
+        request.bytes = timeout_ms.to_be_bytes().to_vec();
+    }
     request.is_local_session = server.role().is_local(server, &request);
     if server.admit_and_enqueue(cnxn, &session, request) {
         Ok(())
