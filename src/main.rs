@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     match command.to_str() {
         Some("server") => {
             let words = args.map(|arg| arg.to_string_lossy().into_owned());
-            zabkeeper::run::zookeeper_server_main::run(words).into()
+            zabkeeper::run::quorum_peer_main::run(words).into()
         }
         Some("bench") => zabkeeper::bench::run(args),
         Some("compare") => zabkeeper::compare::run(args),

@@ -12,6 +12,8 @@ pub mod peer_state;
 pub mod quorum_database;
 pub mod quorum_peer;
 pub mod session;
+pub mod quorum_peer_thread;
+pub mod quorum_words;
 pub mod shutdown;
 pub mod verifier;
 pub mod zab;

