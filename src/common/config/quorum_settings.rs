@@ -3,9 +3,6 @@
 //!
 //! Read once, like [`ServerConfig`](super::ServerConfig). The membership itself stays text here:
 //! `quorum::verifier` reads it.
-//!
-//! Deliberate difference: `commitProcessor.numWorkerThreads` is 0 unless set, for reads that wait
-//! for a commit are few here and run on the thread that applied it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -101,8 +98,6 @@ pub struct QuorumSettings {
     pub commit_processor_max_read_batch_size: i32,
     /// Commits between two looks at reads; positive.
     pub commit_processor_max_commit_batch_size: i32,
-    /// Time for those threads to end.
-    pub commit_processor_shutdown_timeout_ms: i64,
     /// Whether requests of observers pass by a follower's commit processor.
     pub follower_skip_learner_request_to_next_processor: bool,
     /// Whether requests of learners pass by the leader's commit processor.
@@ -154,7 +149,6 @@ impl Default for QuorumSettings {
             commit_processor_num_worker_threads: 0,
             commit_processor_max_read_batch_size: -1,
             commit_processor_max_commit_batch_size: 1,
-            commit_processor_shutdown_timeout_ms: 5000,
             follower_skip_learner_request_to_next_processor: false,
             forward_learner_requests_to_commit_processor_disabled: false,
             testing_initial_zxid: None,
@@ -267,10 +261,6 @@ impl QuorumSettings {
         self.commit_processor_max_commit_batch_size = system.int(
             "zookeeper.commitProcessor.maxCommitBatchSize",
             self.commit_processor_max_commit_batch_size,
-        );
-        self.commit_processor_shutdown_timeout_ms = system.long(
-            "zookeeper.commitProcessor.shutdownTimeout",
-            self.commit_processor_shutdown_timeout_ms,
         );
         let size = self.commit_processor_max_commit_batch_size;
         if size <= 0 {
