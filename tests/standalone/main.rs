@@ -17,6 +17,7 @@ mod nodes;
 mod quotas;
 mod random;
 mod reaper;
+mod roles;
 mod sessions;
 mod settings;
 mod starts;
