@@ -60,6 +60,22 @@ pub struct QuorumDatabase {
     metrics: Arc<ServerMetrics>,
 }
 
+/// The database while a thread of a role owns the log.
+pub struct LentDatabase {
+    db: Arc<ZkDatabase>,
+    membership: (String, i64),
+    config: Arc<ServerConfig>,
+    metrics: Arc<ServerMetrics>,
+}
+
+impl LentDatabase {
+    /// The thread has ended and given its log back, closed.
+    pub fn give_back(self, snap_log: FileTxnSnapLog) -> QuorumDatabase {
+        let LentDatabase { db, membership, config, metrics } = self;
+        QuorumDatabase { db, snap_log, membership, config, metrics }
+    }
+}
+
 /// Whether a lost tail of the log stops the start; see the module's documentation.
 pub fn is_lost_tail_fatal(settings: &QuorumSettings) -> bool {
     settings.learner_type == LearnerType::Participant
@@ -84,6 +100,12 @@ impl QuorumDatabase {
             config: Arc::clone(config),
             metrics: Arc::clone(metrics),
         })
+    }
+
+    /// Hands the log to the thread of a role that appends to it.
+    pub fn lend_log(self) -> (LentDatabase, FileTxnSnapLog) {
+        let QuorumDatabase { db, snap_log, membership, config, metrics } = self;
+        (LentDatabase { db, membership, config, metrics }, snap_log)
     }
 
     /// The last zxid in the log or the snapshot: that of the tree after `load` and `fast_forward`.
