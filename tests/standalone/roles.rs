@@ -382,7 +382,7 @@ fn requests_wait_for_their_own_commits_only() {
     let create = CreateTxn {
         path: "/a".into(),
         data: None,
-        acl: Acl::open_unsafe().into(),
+        acl: Acl::open_unsafe(),
         ephemeral: false,
         parent_cversion: 1,
     };
