@@ -1,6 +1,7 @@
 //! What every part needs: clocks, threads, ranked locks, paths, configuration, addresses, logging.
 
 pub mod atomic_file;
+pub mod circular_blocking_queue;
 pub mod config;
 pub mod exit_code;
 pub mod java_number;

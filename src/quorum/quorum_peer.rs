@@ -307,6 +307,10 @@ impl ElectionPeer for QuorumPeer {
         self.state.current_vote()
     }
 
+    fn set_current_vote(&self, vote: Vote) {
+        self.state.set_current_vote(vote);
+    }
+
     fn last_logged_zxid(&self) -> Zxid {
         QuorumPeer::last_logged_zxid(self)
     }

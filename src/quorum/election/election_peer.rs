@@ -71,10 +71,12 @@ pub trait ElectionPeer: Send + Sync {
     fn server_state(&self) -> ServerState;
     /// The end of an election: what this server does from now on. Before `look_for_leader` returns.
     fn set_server_state(&self, state: ServerState);
-    /// What others are told while this server is not looking; the peer sets it to what
-    /// `look_for_leader` returned and renews its epoch after the synchronisation
-    /// ([`Vote::with_peer_epoch`]).
+    /// What others are told while this server is not looking. The peer renews its epoch after the
+    /// synchronisation ([`Vote::with_peer_epoch`]).
     fn current_vote(&self) -> Vote;
+    /// The end of an election: what `look_for_leader` will return. Before `set_server_state`, so
+    /// that nobody is told an old vote under the new state.
+    fn set_current_vote(&self, vote: Vote);
     /// The last zxid in the log on disk (not the last committed one); -1 if there is no data yet
     /// although there should be.
     fn last_logged_zxid(&self) -> Zxid;

@@ -2,6 +2,15 @@
 //! the pure rules of `zab::election`.
 
 mod election_peer;
+mod fast_leader_election;
+mod initial_message;
+mod listener;
 pub mod notification;
+mod peer_queue;
+mod quorum_cnx_manager;
+mod recv_worker;
+mod send_worker;
+mod sockets;
 
 pub use election_peer::{ElectionPeer, ElectionSettings};
+pub use fast_leader_election::FastLeaderElection;

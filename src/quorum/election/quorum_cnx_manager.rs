@@ -1,0 +1,393 @@
+//! The connections between servers that elections use: one per pair, kept by the server with the
+//! larger id (Java: `QuorumCnxManager`).
+//!
+//! Each connection has two threads, `SendWorker:`*sid* and `RecvWorker:`*sid*. Connecting is done on
+//! threads of its own, because names have to be resolved and hosts may not answer. All threads are
+//! kept here and joined when they have ended, the last ones by [`QuorumCnxManager::halt`].
+//!
+//! Different from Java, where it makes a server harder to disturb:
+//! - an existing connection is given up when the new one is there, not when somebody says hello;
+//! - servers that are in no configuration (joiners) may connect, but only so many, and nothing is
+//!   kept of them once they have gone;
+//! - all addresses of a server and all that its name resolves to are tried, not the first;
+//! - the id of observers of releases before 3.3 is refused, our own as well, and both are closed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::SockRef;
+
+use super::election_peer::ElectionPeer;
+use super::initial_message::InitialMessage;
+use super::peer_queue::PeerQueue;
+use super::recv_worker::{self, RecvQueue};
+use super::send_worker;
+use super::sockets::{StopSignal, connect};
+use crate::common::net_utils::{HostPort, MultipleAddresses};
+use crate::common::sync::{Mutex, Rank};
+use crate::common::thread::{self, OwnedThread};
+use crate::proto::ServerId;
+
+/// What observers without an id said they were (Java: `QuorumPeer.OBSERVER_ID`).
+const OBSERVER_ID: ServerId = ServerId(i64::MAX);
+/// Connections of servers that no configuration knows.
+const UNKNOWN_MAX: usize = 32;
+
+/// The connections of one server. Share it in an `Arc`.
+pub(super) struct QuorumCnxManager {
+    peer: Arc<dyn ElectionPeer>,
+    my_id: ServerId,
+    stop: StopSignal,
+    recv_queue: RecvQueue,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    links: BTreeMap<ServerId, Link>,
+    /// Of all workers and attempts to connect; those that have ended are joined now and then.
+    threads: Vec<OwnedThread>,
+    /// Numbers the connections.
+    connections: u64,
+    /// Numbers the attempts to connect.
+    attempts: u64,
+    is_halted: bool,
+}
+
+/// Another server.
+#[derive(Default)]
+struct Link {
+    queue: Arc<PeerQueue>,
+    connection: Option<Connection>,
+    is_connecting: bool,
+}
+
+struct Connection {
+    number: u64,
+    socket: Arc<TcpStream>,
+}
+
+impl QuorumCnxManager {
+    pub(super) fn new(peer: Arc<dyn ElectionPeer>) -> io::Result<Self> {
+        Ok(Self {
+            my_id: peer.my_id(),
+            peer,
+            stop: StopSignal::new()?,
+            recv_queue: recv_worker::recv_queue(),
+            state: Mutex::new(Rank::Leaf, State::default()),
+        })
+    }
+
+    pub(super) fn peer(&self) -> &Arc<dyn ElectionPeer> {
+        &self.peer
+    }
+
+    /// Woken when the manager halts.
+    pub(super) fn stop_signal(&self) -> &StopSignal {
+        &self.stop
+    }
+
+    /// What the servers have sent; closed by [`halt`](Self::halt).
+    pub(super) fn recv_queue(&self) -> &RecvQueue {
+        &self.recv_queue
+    }
+
+    /// Sends a message as soon as there is a connection, which is made if there is none. A newer
+    /// message takes the place of one that was not sent yet. Does not block.
+    pub(super) fn to_send(self: &Arc<Self>, sid: ServerId, message: &[u8]) {
+        let is_known = self.is_known(sid);
+        let queue = {
+            let mut state = self.state.lock();
+            if !is_known && !state.links.contains_key(&sid) {
+                return; // It has gone, and we would not know where to.
+            }
+            Arc::clone(&state.links.entry(sid).or_default().queue)
+        };
+        queue.offer(send_worker::frame(message));
+        self.connect_one(sid);
+    }
+
+    /// Connects to all servers for which there ever was a message.
+    pub(super) fn connect_all(self: &Arc<Self>) {
+        let sids: Vec<ServerId> = self.state.lock().links.keys().copied().collect();
+        sids.into_iter().for_each(|sid| self.connect_one(sid));
+    }
+
+    /// Whether everything was sent to some server.
+    pub(super) fn have_delivered(&self) -> bool {
+        let queues: Vec<_> =
+            self.state.lock().links.values().map(|link| Arc::clone(&link.queue)).collect();
+        queues.iter().any(|queue| queue.is_empty())
+    }
+
+    /// Connects to a server in the background, if there is no connection yet.
+    fn connect_one(self: &Arc<Self>, sid: ServerId) {
+        let is_connected =
+            self.state.lock().links.get(&sid).is_some_and(|link| link.connection.is_some());
+        if !is_connected {
+            self.initiate_connection_async(sid, MultipleAddresses::default());
+        }
+    }
+
+    /// `said` is where the server itself says it can be reached; tried first.
+    fn initiate_connection_async(self: &Arc<Self>, sid: ServerId, said: MultipleAddresses) {
+        let addresses = self.addresses(sid, said);
+        if addresses.all_addresses().is_empty() {
+            log::warn!("Invalid server id: {sid}");
+            return;
+        }
+        let threads_max = self.peer.election_settings().quorum_cnxn_threads_size.max(1);
+        let attempt = {
+            let mut state = self.state.lock();
+            let connecting = state.links.values().filter(|link| link.is_connecting).count();
+            let is_full = i32::try_from(connecting).is_ok_and(|count| count >= threads_max);
+            let is_halted = state.is_halted;
+            let link = state.links.entry(sid).or_default();
+            if link.is_connecting || is_full || is_halted {
+                None
+            } else {
+                link.is_connecting = true;
+                state.attempts += 1;
+                Some(state.attempts)
+            }
+        };
+        let Some(attempt) = attempt else { return };
+        let manager = Arc::clone(self);
+        let name = format!("QuorumConnectionThread-[myid={}]-{attempt}", self.my_id);
+        let thread = thread::spawn(name, thread::STACK_BYTES, move || {
+            manager.initiate_connection(sid, &addresses);
+            manager.attempt_ended(sid);
+        });
+        match thread {
+            Ok(thread) => self.keep(thread),
+            Err(error) => {
+                log::error!("Exception while submitting quorum connection request: {error}");
+                self.attempt_ended(sid);
+            }
+        }
+    }
+
+    fn attempt_ended(&self, sid: ServerId) {
+        let is_known = self.is_known(sid);
+        let mut state = self.state.lock();
+        if let Some(link) = state.links.get_mut(&sid) {
+            link.is_connecting = false;
+            if link.connection.is_none() && !is_known {
+                state.links.remove(&sid);
+            }
+        }
+    }
+
+    /// Where to look for a server: in what it said, and in both configurations.
+    fn addresses(&self, sid: ServerId, said: MultipleAddresses) -> MultipleAddresses {
+        let mut addresses = said;
+        for verifier in std::iter::once(self.peer.verifier()).chain(self.peer.last_seen_verifier())
+        {
+            let server = verifier.all_members().get(&sid);
+            for address in server.iter().flat_map(|server| server.election_addr.all_addresses()) {
+                addresses.add_address(address.clone());
+            }
+        }
+        addresses
+    }
+
+    fn is_known(&self, sid: ServerId) -> bool {
+        self.peer.verifier().all_members().contains_key(&sid)
+            || self.peer.last_seen_verifier().is_some_and(|v| v.all_members().contains_key(&sid))
+    }
+
+    fn initiate_connection(self: &Arc<Self>, sid: ServerId, addresses: &MultipleAddresses) {
+        let timeout_ms = self.peer.election_settings().cnx_timeout_ms;
+        let timeout = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(5000).max(1));
+        for address in addresses.all_addresses() {
+            if self.stop.is_stopped() {
+                return;
+            }
+            match self.connect_to(address, timeout) {
+                Ok(socket) => return self.start_connection(socket, sid),
+                Err(error) => log::warn!(
+                    "Cannot open channel to {sid} at election address {address}: {error}"
+                ),
+            }
+        }
+    }
+
+    fn connect_to(&self, address: &HostPort, timeout: Duration) -> io::Result<TcpStream> {
+        let mut last = io::Error::other("no address");
+        for resolved in address.resolve_all()? {
+            match connect(resolved, timeout, &self.stop) {
+                Ok(socket) => return Ok(socket),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// Says hello. Of two servers the one with the larger id keeps the connections it makes; the
+    /// other one only makes itself known.
+    fn start_connection(self: &Arc<Self>, socket: TcpStream, sid: ServerId) {
+        let settings = self.peer.election_settings();
+        let own = self.peer.verifier().all_members().get(&self.my_id).cloned();
+        let hello = InitialMessage {
+            sid: self.my_id,
+            election_addr: own.map(|own| own.election_addr).unwrap_or_default(),
+        };
+        let sent = self
+            .set_options(&socket)
+            .and_then(|()| (&socket).write_all(&hello.encode(settings.multi_address_enabled)));
+        if let Err(error) = sent {
+            log::warn!("Ignoring exception reading or writing challenge: {error}");
+        } else if sid > self.my_id {
+            log::info!(
+                "Have smaller server identifier, so dropping the connection: (myId:{} --> sid:{sid})",
+                self.my_id
+            );
+        } else {
+            self.start_workers(socket, sid);
+        }
+    }
+
+    pub(super) fn set_options(&self, socket: &TcpStream) -> io::Result<()> {
+        socket.set_nodelay(true)?;
+        SockRef::from(socket).set_keepalive(self.peer.election_settings().tcp_keep_alive)
+    }
+
+    /// Somebody connected and said hello. Does not block.
+    pub(super) fn handle_connection(self: &Arc<Self>, socket: TcpStream, hello: InitialMessage) {
+        let sid = hello.sid;
+        if sid == self.my_id {
+            log::warn!(
+                "We got a connection request from a server with our own ID. This should be either \
+                 a configuration error, or a bug."
+            );
+        } else if sid == OBSERVER_ID {
+            log::warn!("Refusing an observer without an id");
+        } else if !self.admits(sid) {
+            log::warn!("Refusing server {sid}: too many servers that no configuration knows");
+        } else if sid < self.my_id {
+            log::debug!("Create new connection to server: {sid}");
+            drop(socket);
+            self.initiate_connection_async(sid, hello.election_addr);
+        } else {
+            self.start_workers(socket, sid);
+        }
+    }
+
+    fn admits(&self, sid: ServerId) -> bool {
+        if self.is_known(sid) {
+            return true;
+        }
+        let sids: BTreeSet<ServerId> = self.state.lock().links.keys().copied().collect();
+        sids.contains(&sid) || sids.iter().filter(|sid| !self.is_known(**sid)).count() < UNKNOWN_MAX
+    }
+
+    /// From now on this is the connection to `sid`.
+    fn start_workers(self: &Arc<Self>, socket: TcpStream, sid: ServerId) {
+        let socket = Arc::new(socket);
+        let (number, queue, replaced) = {
+            let mut state = self.state.lock();
+            if state.is_halted {
+                return;
+            }
+            state.connections += 1;
+            let number = state.connections;
+            let link = state.links.entry(sid).or_default();
+            let connection = Connection { number, socket: Arc::clone(&socket) };
+            (number, Arc::clone(&link.queue), link.connection.replace(connection))
+        };
+        if let Some(replaced) = replaced {
+            close(&replaced.socket);
+        }
+        queue.begin(number);
+        let worker = |name: String, body: Box<dyn FnOnce(&Self) + Send>| {
+            let manager = Arc::clone(self);
+            thread::spawn(name, thread::STACK_BYTES, move || {
+                body(&manager);
+                manager.finish(sid, number);
+            })
+        };
+        let (sent, received) = (Arc::clone(&socket), socket);
+        let send = worker(
+            format!("SendWorker:{sid}"),
+            Box::new(move |_| send_worker::run(&sent, &queue, number, sid)),
+        );
+        let receive = worker(
+            format!("RecvWorker:{sid}"),
+            Box::new(move |manager| {
+                recv_worker::run(&received, &manager.recv_queue, sid, manager.my_id);
+            }),
+        );
+        for thread in [send, receive] {
+            match thread {
+                Ok(thread) => self.keep(thread),
+                Err(error) => {
+                    log::error!("Cannot start a worker for server {sid}: {error}");
+                    self.finish(sid, number);
+                }
+            }
+        }
+    }
+
+    /// A connection is over; the other worker ends as well.
+    fn finish(&self, sid: ServerId, number: u64) {
+        let is_known = self.is_known(sid);
+        let (queue, connection) = {
+            let mut state = self.state.lock();
+            let Some(link) = state.links.get_mut(&sid) else { return };
+            let queue = Arc::clone(&link.queue);
+            let connection = link.connection.take_if(|connection| connection.number == number);
+            if link.connection.is_none() && !link.is_connecting && !is_known {
+                state.links.remove(&sid);
+            }
+            (queue, connection)
+        };
+        queue.end(number);
+        if let Some(connection) = connection {
+            close(&connection.socket);
+        }
+    }
+
+    /// Takes over a thread, and joins those that have ended.
+    fn keep(&self, thread: OwnedThread) {
+        let ended: Vec<OwnedThread> = {
+            let mut state = self.state.lock();
+            state.threads.push(thread);
+            if state.is_halted {
+                // It sees so itself, and ends at once.
+                std::mem::take(&mut state.threads)
+            } else {
+                state.threads.extract_if(.., |thread| thread.is_finished()).collect()
+            }
+        };
+        drop(ended);
+    }
+
+    /// Closes all connections and waits for all threads. Later calls do nothing.
+    pub(super) fn halt(&self) {
+        self.stop.stop();
+        let (links, threads) = {
+            let mut state = self.state.lock();
+            state.is_halted = true;
+            (std::mem::take(&mut state.links), std::mem::take(&mut state.threads))
+        };
+        for link in links.into_values() {
+            link.queue.end(u64::MAX);
+            if let Some(connection) = link.connection {
+                close(&connection.socket);
+            }
+        }
+        self.recv_queue.close();
+        drop(threads);
+        // Those that were starting others when it began.
+        let late = std::mem::take(&mut self.state.lock().threads);
+        drop(late);
+    }
+}
+
+/// Wakes who reads from or writes to it; it is closed when they have let go of it.
+fn close(socket: &TcpStream) {
+    let _ = socket.shutdown(Shutdown::Both); // Not connected any more is what we want.
+}
