@@ -369,8 +369,9 @@ fn settings_without_effect_are_named_in_the_log() {
     for line in [
         "Settings that are not yet in effect in this version: admin.serverPort, audit.enable, \
          metricsProvider.className=…PrometheusMetricsProvider, ssl.keyStore.location\n",
-        "Settings of ensembles, without effect in standalone mode: enableEagerACLCheck\n",
-        "Settings accepted but not needed by this server: commitLogCount, maxResponseCacheSize, \
+        "Settings of ensembles, without effect in standalone mode: commitLogCount, \
+         enableEagerACLCheck\n",
+        "Settings accepted but not needed by this server: maxResponseCacheSize, \
          nio.numWorkerThreads, zookeeper.nio.directBufferBytes\n",
         "Unknown settings, ignored: some.key\n",
     ] {
