@@ -7,18 +7,71 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use super::side_spec::SideSpec;
-use super::{record, replay, report_command};
+use super::{command, record, replay, report_command};
 
 /// Compares two ZooKeeper servers: what they answer, and what they leave on disk.
 ///
 /// Exit code 0: nothing differs but what is meant to; 1: something else differs, or the comparison
 /// could not be made; 2: bad arguments.
 #[derive(Debug, Parser)]
-#[command(name = "zabkeeper compare", version)]
+#[command(name = "zabkeeper compare", version, args_conflicts_with_subcommands = true)]
 pub struct CompareArgs {
-    /// What to do.
+    /// What to do, when it is something else than scenarios and random sequences.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Option<Command>,
+    /// Scenarios and random sequences.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// What to run. Without a choice: all scenarios, and twenty random sequences.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// The two servers; those that are given by HOST:PORT must be empty and know the super user.
+    #[command(flatten)]
+    pub sides: SidesArgs,
+    /// Run these scenarios or groups of them, separated by commas; `all`, or `none`.
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub scenario: Vec<String>,
+    /// Print the names of the scenarios.
+    #[arg(long)]
+    pub list: bool,
+    /// Print the table of deliberate differences.
+    #[arg(long)]
+    pub deliberate: bool,
+    /// Run so many random sequences.
+    #[arg(long, value_name = "N")]
+    pub random: Option<u64>,
+    /// The first sequence's seed; the others count up from it.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Requests of a random sequence.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub ops: u32,
+    /// Sessions of a random sequence.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub sessions: u32,
+    /// Pairs of servers that are driven at the same time.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub jobs: u32,
+    /// Run the script in this file.
+    #[arg(long, value_name = "FILE")]
+    pub replay: Option<PathBuf>,
+    /// Run this script: steps separated by newlines or by ` / `.
+    #[arg(long, value_name = "STEPS")]
+    pub script: Option<String>,
+    /// The configuration of the servers that `--replay` and `--script` start.
+    #[arg(long, default_value = "random")]
+    pub flavor: String,
+    /// Print what both sides answer to `--replay` and `--script`, also where it is the same.
+    #[arg(long)]
+    pub show: bool,
+    /// Do not shorten the sequences that show a difference.
+    #[arg(long)]
+    pub no_shrink: bool,
+    /// Write the report as JSON; "-" is standard output.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
 }
 
 /// The ways to compare, and their tools.
@@ -121,9 +174,10 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         }
     };
     let is_same = match &args.command {
-        Command::Record(args) => record::run(args).map(|()| true),
-        Command::Replay(args) => replay::run(args),
-        Command::Report(args) => report_command::run(args),
+        None => command::run(&args.run),
+        Some(Command::Record(args)) => record::run(args).map(|()| true),
+        Some(Command::Replay(args)) => replay::run(args),
+        Some(Command::Report(args)) => report_command::run(args),
     };
     match is_same {
         Ok(true) => ExitCode::SUCCESS,

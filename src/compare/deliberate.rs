@@ -1,6 +1,8 @@
 //! Where zabkeeper differs from Java on purpose: each with its reason, and a scenario that shows it.
 //! Compare reports such a difference as deliberate, and never hides it.
 
+use std::fmt::Write;
+
 use super::script::Script;
 use super::transcript::Entry;
 
@@ -9,7 +11,7 @@ use super::transcript::Entry;
 pub struct Deliberate {
     /// A short name.
     pub id: &'static str,
-    /// Why zabkeeper does not do as Java does.
+    /// What Java does, what zabkeeper does, and why.
     pub reason: &'static str,
     /// Where it is documented.
     pub reference: &'static str,
@@ -34,4 +36,18 @@ pub fn explain(
     TABLE.iter().find(|one| {
         (one.matches)(script, step, left, right) || (one.matches)(script, step, right, left)
     })
+}
+
+/// The table as text.
+pub fn text() -> String {
+    let mut text = String::new();
+    for one in TABLE {
+        let _ = writeln!(text, "{}", one.id);
+        for (what, words) in
+            [("why", one.reason), ("see", one.reference), ("scenario", one.scenario)]
+        {
+            let _ = writeln!(text, "  {what:10} {words}");
+        }
+    }
+    text
 }

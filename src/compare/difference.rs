@@ -23,7 +23,7 @@ pub struct Difference {
 }
 
 /// A comparison's result.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Compared {
     /// Steps that were answered.
     pub operations: usize,

@@ -84,6 +84,11 @@ impl Driver {
         &self.transcript
     }
 
+    /// For what is added to it from elsewhere.
+    pub fn transcript_mut(&mut self) -> &mut Transcript {
+        &mut self.transcript
+    }
+
     /// The session of a peer: its id and password.
     pub fn session(&self, who: &str) -> Option<(i64, [u8; 16])> {
         self.peers.get(who).and_then(|peer| peer.session)
@@ -143,10 +148,25 @@ impl Driver {
         self.transcript.entries.get(from..).unwrap_or_default()
     }
 
-    /// Collects what is still on its way to each session, closes all sessions and hands over the
-    /// transcript.
+    /// Collects what is still on its way to each session.
+    pub fn collect(&mut self) {
+        self.flush();
+        for who in self.open_names() {
+            self.ping(&who);
+        }
+    }
+
+    /// Closes all sessions and hands over the transcript.
     pub fn finish(mut self) -> Transcript {
         self.flush();
+        for who in self.open_names() {
+            self.close(&who);
+        }
+        self.close_the_rest();
+        self.transcript
+    }
+
+    fn open_names(&self) -> Vec<Arc<str>> {
         let mut names: Vec<Arc<str>> = self
             .peers
             .iter()
@@ -154,15 +174,9 @@ impl Driver {
             .map(|(name, _)| Arc::clone(name))
             .collect();
         names.sort();
-        for who in names {
-            self.ping(&who);
-            self.close(&who);
-        }
-        self.close_the_rest();
-        self.transcript
+        names
     }
 
-    /// Ends without a transcript: the sessions of a script that failed must not expire into the next.
     fn close(&mut self, who: &str) {
         let Some(peer) = self.peers.get_mut(who) else { return };
         let (Some(mut wire), Some((id, _))) = (peer.wire.take(), peer.session) else { return };
@@ -460,6 +474,7 @@ pub fn drive(script: &Script, addr: SocketAddr) -> Transcript {
     for step in &script.steps {
         driver.step(step);
     }
+    driver.collect();
     driver.finish()
 }
 

@@ -8,12 +8,16 @@
 //! [`Report`](report::Report).
 
 pub mod args;
+pub mod command;
 pub mod deliberate;
 pub mod difference;
 pub mod driver;
+pub mod flavor;
 pub mod frame_splitter;
 pub mod launch;
 pub mod mask;
+pub mod pair;
+pub mod random;
 pub mod record;
 pub mod recording;
 pub mod recording_proxy;
@@ -22,9 +26,13 @@ pub mod render;
 pub mod replay;
 pub mod report;
 pub mod report_command;
+pub mod run;
+pub mod scenarios;
 pub mod script;
+pub mod shrink;
 pub mod side;
 pub mod side_spec;
+pub mod stage;
 pub mod transcript;
 pub mod wire;
 pub mod words;

@@ -76,6 +76,27 @@ impl Transcript {
         self.entries.iter().map(|entry| self.line(entry)).collect()
     }
 
+    /// Notes why there is no more.
+    pub fn add_end(&mut self, step: usize, why: &str) {
+        let seen = Seen::Broken(why.to_owned());
+        self.entries.push(Entry { step, who: Arc::from("tree"), answers: step, op: 0, seen });
+    }
+
+    /// The requests and what came, in the order in which it happened: each step as `a> REQUEST`, each
+    /// entry as in [`Transcript::lines`].
+    pub fn story(&self, script: &super::script::Script) -> Vec<String> {
+        let mut lines = Vec::new();
+        let mut entries = self.entries.iter().peekable();
+        for (n, step) in script.steps.iter().enumerate() {
+            lines.push(format!("{}> {}", step.who, step.action));
+            while let Some(entry) = entries.next_if(|entry| entry.step == n) {
+                lines.push(self.line(entry));
+            }
+        }
+        lines.extend(entries.map(|entry| self.line(entry)));
+        lines
+    }
+
     /// The line of one of its entries.
     pub fn line(&self, entry: &Entry) -> String {
         format!("{}< {}", entry.who, self.names.seen(entry.op, &entry.seen))

@@ -1,7 +1,7 @@
 //! The requests of a script: every operation with its record, and any bytes at all.
 
 use super::Moment;
-use crate::jute::{Buffer, Jute, OutputExt};
+use crate::jute::{Buffer, Input, Jute, JuteError, OutputExt};
 use crate::proto::OpCode;
 use crate::proto::messages::{
     AddWatchRequest, AuthPacket, CheckVersionRequest, CheckWatchesRequest, CreateRequest,
@@ -184,5 +184,69 @@ impl Moment {
             Moment::Absolute(zxid) => zxid,
             Moment::Relative(offset) => base.wrapping_add(offset),
         }
+    }
+}
+
+impl Request {
+    /// The request with this operation and body: typed when the body is exactly what its record
+    /// makes, any bytes otherwise. `base` is the zxid that becomes `+0`.
+    pub fn from_wire(op: i32, body: &[u8], base: i64) -> Request {
+        let typed = Request::decode(op, body, base).ok().flatten();
+        typed
+            .filter(|request| request.body(base) == body)
+            .unwrap_or_else(|| Request::Any { op, body: body.to_vec() })
+    }
+
+    fn decode(op: i32, body: &[u8], base: i64) -> Result<Option<Request>, JuteError> {
+        let input = &mut Input::unbounded(body);
+        let Some(op) = OpCode::from_i32(op) else { return Ok(None) };
+        Ok(Some(match op {
+            OpCode::Create => Request::Create(Jute::decode(input)?),
+            OpCode::Create2 => Request::Create2(Jute::decode(input)?),
+            OpCode::CreateContainer => Request::CreateContainer(Jute::decode(input)?),
+            OpCode::CreateTtl => Request::CreateTtl(Jute::decode(input)?),
+            OpCode::Delete => Request::Delete(Jute::decode(input)?),
+            OpCode::DeleteContainer => Request::DeleteContainer(Jute::decode(input)?),
+            OpCode::Exists => Request::Exists(Jute::decode(input)?),
+            OpCode::GetData => Request::GetData(Jute::decode(input)?),
+            OpCode::SetData => Request::SetData(Jute::decode(input)?),
+            OpCode::GetAcl => Request::GetAcl(Jute::decode(input)?),
+            OpCode::SetAcl => Request::SetAcl(Jute::decode(input)?),
+            OpCode::GetChildren => Request::GetChildren(Jute::decode(input)?),
+            OpCode::GetChildren2 => Request::GetChildren2(Jute::decode(input)?),
+            OpCode::GetEphemerals => Request::GetEphemerals(Jute::decode(input)?),
+            OpCode::GetAllChildrenNumber => Request::GetAllChildrenNumber(Jute::decode(input)?),
+            OpCode::Sync => Request::Sync(Jute::decode(input)?),
+            OpCode::Check => Request::Check(Jute::decode(input)?),
+            OpCode::Multi => Request::Multi(MultiOperationRecord::decode(input)?.ops),
+            OpCode::MultiRead => Request::MultiRead(MultiOperationRecord::decode(input)?.ops),
+            OpCode::AddWatch => Request::AddWatch(Jute::decode(input)?),
+            OpCode::CheckWatches => Request::CheckWatches(Jute::decode(input)?),
+            OpCode::RemoveWatches => Request::RemoveWatches(Jute::decode(input)?),
+            OpCode::SetWatches => Request::SetWatches(SetWatchesAt::decode(input, 3, base)?),
+            OpCode::SetWatches2 => Request::SetWatches2(SetWatchesAt::decode(input, 5, base)?),
+            OpCode::Reconfig => Request::Reconfig(Jute::decode(input)?),
+            OpCode::Auth => {
+                let AuthPacket { scheme, auth, .. } = Jute::decode(input)?;
+                Request::Auth { scheme, auth }
+            }
+            OpCode::WhoAmI => Request::WhoAmI,
+            OpCode::Ping => Request::Ping,
+            OpCode::CloseSession => Request::CloseSession,
+            OpCode::Notification | OpCode::Sasl | OpCode::CreateSession | OpCode::Error => {
+                return Ok(None);
+            }
+        }))
+    }
+}
+
+impl SetWatchesAt {
+    fn decode(input: &mut Input<'_>, count: usize, base: i64) -> Result<Self, JuteError> {
+        let since = Moment::Relative(input.read_i64()?.wrapping_sub(base));
+        let mut lists = [const { Vec::new() }; 5];
+        for list in lists.iter_mut().take(count) {
+            *list = Jute::decode(input)?;
+        }
+        Ok(SetWatchesAt { since, lists })
     }
 }
