@@ -114,11 +114,33 @@ pub trait ServerRole: Send + Sync {
     fn conf_lines(&self, _out: &mut String) {}
 }
 
+/// What of the configured limit of outstanding requests falls to one voter of `voters`
+/// (`getGlobalOutstandingLimit` of leader and follower).
+#[must_use]
+pub fn shared_outstanding_limit(configured: i32, voters: usize) -> i32 {
+    match i32::try_from(voters) {
+        Ok(voters) if voters > 2 => configured / (voters - 1),
+        _ => configured,
+    }
+}
+
 /// A server that is alone.
 pub struct Standalone;
 
 impl ServerRole for Standalone {
     fn state(&self) -> &'static str {
         "standalone"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn voters_share_the_limit() {
+        for (voters, expected) in [(1, 1000), (2, 1000), (3, 500), (5, 250), (0, 1000)] {
+            assert_eq!(shared_outstanding_limit(1000, voters), expected, "{voters}");
+        }
     }
 }

@@ -289,7 +289,9 @@ impl ZooKeeperServer {
 
     /// Puts a request into the chain. It is counted by its connection and its session already.
     pub fn enqueue(&self, request: Request) {
-        self.metrics.prep_processor_request_queued.increment();
+        if !self.forwards_writes {
+            self.metrics.prep_processor_request_queued.increment();
+        }
         if let Some(first) = &*self.first_processor.load() {
             // In a box: it is handed from queue to queue, and blocks of a queue stay small.
             let _ = first.send(Box::new(request)); // The thread is gone: the server is stopping.
