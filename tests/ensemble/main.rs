@@ -1,0 +1,14 @@
+//! Ensembles of real processes: of zabkeeper, of Java's server, and of both.
+//!
+//! `cluster` has the servers, `proxy` the links between them. What is expected of zabkeeper is first
+//! shown on Java's server where one is at hand.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(dead_code, reason = "the parts of the harness are for all the files")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod cluster;
+mod harness;
+mod ports;
+mod proxy;
