@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::persistence::PersistenceError;
+use crate::quorum::learner::{follower, observer};
 use crate::quorum::quorum_database::QuorumDatabase;
 use crate::quorum::quorum_peer::QuorumPeer;
 use crate::quorum::quorum_peer_thread::{ReadOnlyServer, RoleResult, Roles};
@@ -33,12 +34,12 @@ impl Roles for QuorumRoles {
         None
     }
 
-    fn follow(&self, _: &Arc<QuorumPeer>, _: QuorumDatabase) -> RoleResult {
-        Err(PersistenceError::NothingToTruncate)
+    fn follow(&self, peer: &Arc<QuorumPeer>, database: QuorumDatabase) -> RoleResult {
+        follower::follow(peer, database)
     }
 
-    fn observe(&self, _: &Arc<QuorumPeer>, _: QuorumDatabase) -> RoleResult {
-        Err(PersistenceError::NothingToTruncate)
+    fn observe(&self, peer: &Arc<QuorumPeer>, database: QuorumDatabase) -> RoleResult {
+        observer::observe(peer, database)
     }
 
     fn lead(&self, _: &Arc<QuorumPeer>, _: QuorumDatabase) -> RoleResult {

@@ -155,7 +155,7 @@ mod tests {
             request.is_throttled = true;
             assert!(!is_forwarded(&request));
         };
-        check(request(RequestBody::Sync(SyncRequest { path: "/".into() })), true);
+        check(request(RequestBody::Sync(SyncRequest { path: Some("/".into()) })), true);
         check(request(RequestBody::Malformed(OpCode::SetData)), true);
         check(request(RequestBody::CreateSession { timeout_ms: 1 }), true);
         check(request(RequestBody::CloseSession), true);
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn a_leader_reads_what_was_asked() {
         let id = Id { scheme: "ip".into(), id: "127.0.0.1".into() };
-        let sync = SyncRequest { path: "/a".into() };
+        let sync = SyncRequest { path: Some("/a".into()) };
         let mut request = Request {
             cxid: 9,
             bytes: sync.to_bytes(),
