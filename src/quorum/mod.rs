@@ -6,6 +6,7 @@
 pub mod commit_processor;
 pub mod election;
 pub mod epoch_files;
+pub mod leader;
 pub mod learner;
 pub mod packet_stream;
 pub mod peer_state;

@@ -26,7 +26,16 @@ pub trait SessionExpirer: Send + Sync {
     /// Submits the closeSession of `session`, which is marked as closing already. Called on the
     /// thread of the tracker, with no lock held.
     fn expire(&self, session: &Arc<Session>);
+
+    /// Whether sessions may expire now. A leader without a quorum says no: its sessions may live on
+    /// elsewhere.
+    fn may_expire(&self) -> bool {
+        true
+    }
 }
+
+/// How long to wait until the expirer is asked again whether sessions may expire.
+const MAY_NOT_EXPIRE_WAIT_MS: i64 = 100;
 
 /// The sessions this server expires.
 pub struct SessionTrackerImpl {
@@ -114,6 +123,17 @@ impl SessionTrackerImpl {
             state.add(id, timeout_ms, now_ms);
             true
         }
+    }
+
+    /// Makes the session known if it is not. True if it was not known.
+    pub fn track_session_if_absent(&self, id: SessionId, timeout_ms: i32) -> bool {
+        let now_ms = (self.clock)();
+        let mut state = self.state.lock();
+        let is_absent = !state.by_id.contains_key(&id);
+        if is_absent {
+            state.add(id, timeout_ms, now_ms);
+        }
+        is_absent
     }
 
     /// The session, if it is known. It may be closing.
@@ -282,11 +302,16 @@ impl SessionTrackerImpl {
     pub fn expire_due(&self, expirer: &dyn SessionExpirer) -> i64 {
         loop {
             let now_ms = (self.clock)();
-            let mut state = self.state.lock();
+            let state = self.state.lock();
             let wait_ms = state.queue.wait_time_ms(now_ms);
             if wait_ms > 0 {
                 return wait_ms;
             }
+            drop(state);
+            if !expirer.may_expire() {
+                return MAY_NOT_EXPIRE_WAIT_MS;
+            }
+            let mut state = self.state.lock();
             let expired = state.poll(now_ms);
             drop(state);
             for session in &expired {

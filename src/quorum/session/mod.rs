@@ -1,6 +1,7 @@
 //! The sessions of an ensemble's servers: local ones and global ones (Java: `LearnerSessionTracker`,
 //! `LeaderSessionTracker` and what they share).
 
+pub mod leader_session_tracker;
 mod learner_session_tracker;
 mod local_session_tracker;
 mod upgradeable_session_tracker;
