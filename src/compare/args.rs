@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::data_dirs::{self, Direction};
 use super::side_spec::SideSpec;
 use super::{command, record, replay, report_command};
 
@@ -77,6 +78,8 @@ pub struct RunArgs {
 /// The ways to compare, and their tools.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Hand data directories from server to server, and compare what is in them.
+    DataDirs(DataDirsArgs),
     /// Record what clients say to a server: a proxy between them.
     Record(RecordArgs),
     /// Take two servers through what was recorded, and compare.
@@ -94,6 +97,35 @@ pub struct SidesArgs {
     /// The server that is compared with it, likewise; zabkeeper alone is this program.
     #[arg(long, default_value = "zabkeeper")]
     pub right: SideSpec,
+}
+
+/// Options of `data-dirs`.
+#[derive(Debug, Clone, Args)]
+pub struct DataDirsArgs {
+    /// The two servers, which are started here.
+    #[command(flatten)]
+    pub sides: SidesArgs,
+    /// Only this case; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    pub case: Vec<String>,
+    /// Only this direction; may be given several times.
+    #[arg(long, value_enum)]
+    pub direction: Vec<Direction>,
+    /// The seed of the first history.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Histories for each case and direction.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub histories: u64,
+    /// So many at a time.
+    #[arg(long, default_value_t = 1)]
+    pub jobs: usize,
+    /// Write what was found as JSON to this file; "-" is standard output.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Name the cases and stop.
+    #[arg(long)]
+    pub list: bool,
 }
 
 /// Options of `record`.
@@ -175,6 +207,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     };
     let is_same = match &args.command {
         None => command::run(&args.run),
+        Some(Command::DataDirs(args)) => data_dirs::run(args),
         Some(Command::Record(args)) => record::run(args).map(|()| true),
         Some(Command::Replay(args)) => replay::run(args),
         Some(Command::Report(args)) => report_command::run(args),

@@ -89,6 +89,20 @@ impl Implementation {
         }
     }
 
+    /// The release, from the name of the server's jar; zabkeeper's is that of this program.
+    pub fn version(&self) -> Option<String> {
+        match self {
+            Implementation::Java { home } => {
+                fs::read_dir(home.join("lib")).ok()?.flatten().find_map(|jar| {
+                    let name = jar.file_name().into_string().ok()?;
+                    let version = name.strip_prefix("zookeeper-")?.strip_suffix(".jar")?;
+                    version.starts_with('3').then(|| version.to_owned())
+                })
+            }
+            Implementation::Zabkeeper { .. } => Some(env!("CARGO_PKG_VERSION").to_owned()),
+        }
+    }
+
     /// The binary that runs now.
     pub fn this_binary() -> Result<Implementation, LaunchError> {
         let binary = std::env::current_exe()

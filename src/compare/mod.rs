@@ -9,6 +9,7 @@
 
 pub mod args;
 pub mod command;
+pub mod data_dirs;
 pub mod deliberate;
 pub mod difference;
 pub mod driver;

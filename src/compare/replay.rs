@@ -1,5 +1,6 @@
 //! `zabkeeper compare replay`: takes two servers through what was recorded, and compares.
 
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
@@ -54,7 +55,9 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<bool> {
     if let Some(path) = &args.json {
         write_json(&report, path)?;
     }
-    print!("{}", table(&report));
+    if args.json.as_deref() != Some(Path::new("-")) {
+        print!("{}", table(&report));
+    }
     Ok(report.is_equal())
 }
 
