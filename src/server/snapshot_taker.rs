@@ -147,3 +147,27 @@ fn write_snapshot(
     metrics.snapshottime.add(elapsed_ms);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::path::Path;
+
+    use super::*;
+    use crate::persistence::StreamMode;
+    use crate::persistence::sim_disk::SimDisk;
+    use crate::tree::TreeOptions;
+
+    #[test]
+    fn a_snapshot_that_is_given_up_leaves_nothing() {
+        let disk = SimDisk::default();
+        let snap = FileSnap::new(Arc::new(disk.clone()), "/snap".into(), StreamMode::Checked);
+        let db = ZkDatabase::new(DataTree::new(TreeOptions::default()), HashMap::new());
+        let (config, metrics) = (ServerConfig::default(), ServerMetrics::default());
+        let path = Path::new("/snap/snapshot.0");
+        assert!(write_snapshot(&db, &snap, &config, &metrics, &AtomicBool::new(true)).is_err());
+        assert!(disk.read(path).is_err());
+        take_snapshot(&db, &snap, &config, &metrics).unwrap();
+        assert!(disk.read(path).is_ok());
+    }
+}

@@ -530,6 +530,57 @@ fn a_read_only_server_refuses_other_clients_and_may_answer_late() {
     process.factory.shutdown();
 }
 
+/// Hears of failures instead of failing the test.
+struct Told(crossbeam_channel::Sender<(String, ExitCode)>);
+
+impl ServerListener for Told {
+    fn notify_stopping(&self, thread: &str, code: ExitCode, _: &str) {
+        let _ = self.0.send((thread.to_owned(), code)); // The test has ended.
+    }
+}
+
+/// Takes what was synced, and tells.
+struct Synced(crossbeam_channel::Sender<Zxid>);
+
+impl RequestProcessor for Synced {
+    fn process_requests(&self, requests: &mut Vec<Box<Request>>) {
+        for request in requests.drain(..) {
+            self.0.send(request.entry.unwrap().zxid()).unwrap();
+        }
+    }
+    fn shutdown(&self) {}
+}
+
+/// Two owners of one log would write stretches twice (ZOOKEEPER-4712).
+#[test]
+fn a_log_that_goes_backwards_ends_the_process() {
+    let mut process = Process::start(|_| {});
+    let server = process.server(Alone);
+    let log = process.snap_log.take().unwrap();
+    let (tell, told) = unbounded();
+    let tell: Arc<dyn ServerListener> = Arc::new(Told(tell));
+    let (sync, synced) = unbounded();
+    let snapshots = SnapshotTaker::new(Arc::clone(log.snap_log()), Arc::clone(&tell));
+    let next = Arc::new(Synced(sync));
+    let stage = sync_request_processor::start(&server, &tell, log, snapshots, next).unwrap();
+    let log = |zxid| {
+        let client_id = SessionId(1);
+        let txn_type = OpCode::Error.as_i32();
+        let header = TxnHeader { client_id, cxid: 1, zxid: Zxid(zxid), time: 0, txn_type };
+        let entry = TxnLogEntry::new(header, Txn::Error(ErrorTxn { err: -1 }), None);
+        stage.process_requests(&mut vec![Box::new(Request::from_txn(Arc::new(entry), 0))]);
+    };
+    log(5);
+    assert_eq!(synced.recv_timeout(PATIENCE).unwrap(), Zxid(5));
+    assert!(stage.take_log().is_none(), "the stage has it");
+    log(5);
+    let (thread, code) = told.recv_timeout(PATIENCE).unwrap();
+    assert_eq!((thread.as_str(), code), ("SyncThread:7", ExitCode::UnexpectedError));
+    stage.shutdown();
+    assert!(synced.is_empty() && stage.take_log().is_none());
+    process.factory.shutdown();
+}
+
 #[test]
 fn forwarded_requests_are_read_as_the_leader_does() {
     let limits = zabkeeper::jute::Limits::new(1 << 20, None);

@@ -3,6 +3,7 @@
 //! until the end, which must give the same answers.
 
 mod measurements;
+mod owners;
 mod transcript;
 
 use std::cell::RefCell;
