@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::persistence::PersistenceError;
+use crate::quorum::election::{ElectionPeer, FastLeaderElection};
 use crate::quorum::learner::{follower, observer};
 use crate::quorum::quorum_database::QuorumDatabase;
 use crate::quorum::quorum_peer::QuorumPeer;
@@ -14,24 +15,25 @@ use crate::server::zk_database::ZkDatabase;
 
 /// See the module.
 pub(super) struct QuorumRoles {
-    peer: Arc<QuorumPeer>,
+    election: FastLeaderElection,
 }
 
 impl QuorumRoles {
     /// Starts the election's listener and messengers.
     pub(super) fn start(peer: &Arc<QuorumPeer>) -> io::Result<QuorumRoles> {
-        Ok(QuorumRoles { peer: Arc::clone(peer) })
+        let peer: Arc<dyn ElectionPeer> = Arc::clone(peer) as _;
+        Ok(QuorumRoles { election: FastLeaderElection::start(peer)? })
     }
 
     /// Ends a running election and joins its threads.
-    pub(super) fn stop_election(&self) {}
+    pub(super) fn stop_election(&self) {
+        self.election.shutdown();
+    }
 }
 
 impl Roles for QuorumRoles {
     fn look_for_leader(&self) -> Option<Vote> {
-        // Gap: the election comes with its own commit.
-        let _ = self.peer.shutdown().receiver().recv();
-        None
+        self.election.look_for_leader()
     }
 
     fn follow(&self, peer: &Arc<QuorumPeer>, database: QuorumDatabase) -> RoleResult {
