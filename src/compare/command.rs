@@ -65,7 +65,10 @@ pub fn compare(args: &RunArgs) -> Result<Report> {
     let mut report = Report::default();
     let chosen = chosen(args, is_default)?;
     if !chosen.is_empty() {
-        report.merge(bench.scenarios(chosen)?);
+        let names: Vec<String> = chosen.iter().map(Scenario::path).collect();
+        let mut found = bench.scenarios(chosen)?;
+        deliberate::check_shown(&mut found, &names);
+        report.merge(found);
     }
     let random = args.random.unwrap_or(if is_default { RANDOM_DEFAULT } else { 0 });
     if random > 0 {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::deliberate::{self, Deliberate};
+use super::deliberate::{self, Deliberate, Said};
 use super::mask;
 use super::script::Script;
 use super::transcript::{Entry, Seen, Transcript};
@@ -44,7 +44,11 @@ struct During<'a> {
     entries: Vec<&'a Entry>,
 }
 
-impl During<'_> {
+impl<'a> During<'a> {
+    fn said(&'a self) -> Said<'a> {
+        Said { transcript: self.transcript, entries: &self.entries }
+    }
+
     fn masked(&self) -> Vec<(String, Vec<u8>)> {
         let masked = |entry: &&Entry| (entry.who.to_string(), mask::entry(self.transcript, entry));
         self.entries.iter().map(masked).collect()
@@ -71,7 +75,7 @@ pub fn compare(script: &Script, left: &mut Transcript, right: &mut Transcript) -
             ToString::to_string,
         );
         let (one_lines, other_lines) = (one.lines(), other.lines());
-        let deliberate = deliberate::explain(script, step, &one.entries, &other.entries);
+        let deliberate = deliberate::explain(script, step, one.said(), other.said());
         let skew = deliberate
             .filter(|found| found.skews_zxids)
             .and_then(|_| skew(&one.entries, &other.entries, left, right));
@@ -82,8 +86,11 @@ pub fn compare(script: &Script, left: &mut Transcript, right: &mut Transcript) -
             right: other_lines,
             deliberate,
         });
-        if let Some((from, by)) = skew {
-            right.names.skews.push((from, by));
+        // The side that is ahead is taken back.
+        match skew {
+            Some(Skew { left: true, from, by }) => left.names.skews.push((from, by)),
+            Some(Skew { left: false, from, by }) => right.names.skews.push((from, by)),
+            None => {}
         }
     }
     compared
@@ -94,18 +101,29 @@ fn during(transcript: &Transcript, step: usize) -> During<'_> {
     During { transcript, entries }
 }
 
-/// From which zxid on the right side is how far ahead, seen in the first reply that differs.
+/// From which zxid on one side is how far ahead.
+struct Skew {
+    left: bool,
+    from: i64,
+    by: i64,
+}
+
+/// As seen in the first reply that differs.
 fn skew(
     left_entries: &[&Entry],
     right_entries: &[&Entry],
     left: &Transcript,
     right: &Transcript,
-) -> Option<(i64, i64)> {
+) -> Option<Skew> {
     left_entries.iter().zip(right_entries).find_map(|(one, other)| {
         let (Seen::Packet(one), Seen::Packet(other)) = (&one.seen, &other.seen) else {
             return None;
         };
         let by = right.names.offset(other.header.zxid)? - left.names.offset(one.header.zxid)?;
-        (by != 0).then_some((other.header.zxid, by))
+        match by {
+            0 => None,
+            1.. => Some(Skew { left: false, from: other.header.zxid, by }),
+            _ => Some(Skew { left: true, from: one.header.zxid, by: -by }),
+        }
     })
 }

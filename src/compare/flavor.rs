@@ -90,6 +90,8 @@ pub const FLAVORS: &[Flavor] = &[
         properties: &["zookeeper.nio.sessionlessCnxnTimeout=1000"],
         tick_ms: 200,
     },
+    // Its server may not survive.
+    Flavor { name: "poison", conf: &["extendedTypesEnabled=true"], properties: &[], tick_ms: 500 },
     Flavor {
         name: "skip_acl",
         conf: &["skipACL=yes", "reconfigEnabled=true", "4lw.commands.whitelist=ruok, isro"],

@@ -52,6 +52,8 @@ pub enum StageError {
 pub struct Stage {
     raw: RawConnection,
     xid: i32,
+    /// The zxid of the last preparation.
+    zxid: i64,
 }
 
 impl Stage {
@@ -60,7 +62,7 @@ impl Stage {
         let (mut raw, _) = RawConnection::open(addr, 60_000, PATIENCE)?;
         raw.send_auth("digest", SUPER_TOKEN.as_bytes())?;
         let reply = raw.read_reply()?;
-        let mut stage = Stage { raw, xid: 0 };
+        let mut stage = Stage { raw, xid: 0, zxid: 0 };
         if reply.header.err != 0 {
             return Err(StageError::NotSuper);
         }
@@ -91,12 +93,14 @@ impl Stage {
             acl: Acl::open_unsafe(),
             flags: 0,
         });
-        self.expect(request, &[0])?;
+        self.zxid = self.expect(request, &[0])?.header.zxid;
         Ok(())
     }
 
     /// Adds data, stat, ACL and children of every node but those that remember earlier scripts.
     pub fn dump(&mut self, transcript: &mut Transcript, step: usize) -> Result<(), StageError> {
+        // A script without a session.
+        transcript.names.base_zxid.get_or_insert(self.zxid);
         let mut level: Vec<String> = self.below("/")?;
         level.extend(self.below("/zookeeper/quota")?);
         while !level.is_empty() {

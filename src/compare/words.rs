@@ -3,7 +3,7 @@
 //! numbers that say something about the implementation (memory, descriptors, latencies).
 
 /// Lines without an order: sets of connections, sessions, watches.
-const UNORDERED: &[&str] = &["stat", "cons", "dump", "wchc", "wchp", "envi", "mntr"];
+const UNORDERED: &[&str] = &["stat", "cons", "dump", "wchc", "wchp", "envi", "mntr", "hash"];
 
 /// Whose numbers are facts about the tree and its watches: nothing in them is masked.
 const EXACT: &[&str] = &["ruok", "isro", "wchs", "gtmk", "srst", "crst"];
@@ -40,7 +40,8 @@ fn line(name: &str, line: &str) -> Option<String> {
                 || key.contains("_t_");
             return (!is_masked).then(|| key.to_owned());
         }
-        "conf" if line.starts_with("dataDir") || line.starts_with("dataLogDir") => {
+        // Directories, and sizes that depend on how much of a log file is allocated in advance.
+        "conf" if line.starts_with("data") => {
             return Some(line.split('=').next().unwrap_or_default().to_owned());
         }
         "conf" if !line.starts_with("clientPort=") => return Some(line.to_owned()),

@@ -6,7 +6,9 @@ use crate::compare::flavor::{Flavor, PLAIN};
 use crate::compare::script::{Action, Hello, Request, Script, Step};
 use crate::compare::wire::request_bytes;
 use crate::jute::{Jute, OutputExt};
-use crate::proto::OpCode;
+use crate::proto::messages::{CreateRequest, DeleteRequest, GetAclRequest, SyncRequest};
+use crate::proto::multi::MultiHeader;
+use crate::proto::{Acl, OpCode};
 
 /// What the group is about.
 pub const ABOUT: &str =
@@ -51,6 +53,9 @@ pub fn all() -> Vec<Scenario> {
         null_strings_and_lists(),
         unknown_operations(),
         create_session_by_a_client(),
+        null_lists_and_paths(),
+        null_acl_in_a_multi(),
+        characters_beyond_the_bmp(),
         limits_of_frames(),
     ];
     all.extend(WITH_BODY.iter().map(|op| undecodable_bodies(*op)));
@@ -220,13 +225,8 @@ fn null_strings_and_lists() -> Scenario {
         OpCode::GetAllChildrenNumber,
         OpCode::CheckWatches,
         OpCode::RemoveWatches,
-        OpCode::AddWatch,
         OpCode::Delete,
-        OpCode::SetData,
-        OpCode::SetAcl,
         OpCode::Create,
-        OpCode::SetWatches,
-        OpCode::SetWatches2,
         OpCode::Reconfig,
     ] {
         // Nulls and zeros for everything.
@@ -240,12 +240,56 @@ fn null_strings_and_lists() -> Scenario {
         lists.extend([0xff; 20]);
         s.request(op.as_i32(), lists);
     }
+    scenario("null_strings_and_lists", s.script)
+}
+
+/// Where Java and zabkeeper differ on purpose.
+fn null_lists_and_paths() -> Scenario {
+    let mut s = Scene::default();
+    for op in [OpCode::SetData, OpCode::SetAcl, OpCode::AddWatch] {
+        let mut body = vec![0xff; 4];
+        body.extend([0; 8]);
+        s.request(op.as_i32(), body);
+    }
+    for op in [OpCode::SetWatches, OpCode::SetWatches2] {
+        let mut body = vec![0; 8];
+        body.extend([0xff; 20]);
+        s.request(op.as_i32(), body);
+    }
     let mut null_acl = "/t/n".to_owned().to_bytes();
     null_acl.put_i32(0);
     null_acl.extend([0xff; 4]);
     null_acl.put_i32(0);
     s.request(OpCode::Create.as_i32(), null_acl);
-    scenario("null_strings_and_lists", s.script)
+    scenario("null_lists_and_paths", s.script)
+}
+
+fn null_acl_in_a_multi() -> Scenario {
+    let mut s = Scene::default();
+    let mut body = MultiHeader { op: OpCode::Create.as_i32(), done: false, err: -1 }.to_bytes();
+    body.put_str("/t/n");
+    body.put_i32(0);
+    body.put_i32(-1);
+    body.put_i32(0);
+    MultiHeader { op: -1, done: true, err: -1 }.encode(&mut body);
+    s.request(OpCode::Multi.as_i32(), body);
+    scenario("null_acl_in_a_multi", s.script)
+}
+
+fn characters_beyond_the_bmp() -> Scenario {
+    let mut s = Scene::default();
+    let who = s.begin();
+    s.step(&who, Action::Open(Hello::new(5000)));
+    let path = Some("/t/\u{1f600}".to_owned());
+    s.script.steps.push(Step::send(&who, Request::Sync(SyncRequest { path })));
+    let acl = vec![Acl::new(31, "digest", "\u{1f600}:x"), Acl::new(31, "world", "anyone")];
+    let create = CreateRequest { path: "/t/n".into(), data: None, acl, flags: 0 };
+    s.script.steps.push(Step::send(&who, Request::Create(create)));
+    let get = GetAclRequest { path: "/t/n".into() };
+    s.script.steps.push(Step::send(&who, Request::GetAcl(get)));
+    let delete = DeleteRequest { path: "/t/n".into(), version: -1 };
+    s.script.steps.push(Step::send(&who, Request::Delete(delete)));
+    scenario("characters_beyond_the_bmp", s.script)
 }
 
 fn unknown_operations() -> Scenario {
@@ -259,7 +303,10 @@ fn unknown_operations() -> Scenario {
 
 fn create_session_by_a_client() -> Scenario {
     let mut s = Scene::default();
-    s.request(OpCode::CreateSession.as_i32(), vec![0, 0, 0x10, 0]);
+    let who = s.begin();
+    s.step(&who, Action::Open(Hello::new(5000)));
+    let op = OpCode::CreateSession.as_i32();
+    s.script.steps.push(Step::send(&who, Request::Any { op, body: vec![0, 0, 0x10, 0] }));
     scenario("create_session_by_a_client", s.script)
 }
 

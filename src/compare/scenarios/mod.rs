@@ -46,6 +46,8 @@ const TEXTS: &[(&str, &str)] = &[
     ("reaper", include_str!("reaper.txt")),
     ("settings", include_str!("settings.txt")),
     ("hostile", include_str!("hostile.txt")),
+    ("pipelines", include_str!("pipelines.txt")),
+    ("poison", include_str!("poison.txt")),
 ];
 
 /// All of them, group by group.
