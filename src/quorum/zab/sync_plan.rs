@@ -328,5 +328,4 @@ impl TxnLogSync {
 }
 
 #[cfg(test)]
-#[path = "sync_plan_tests.rs"]
 mod tests;
