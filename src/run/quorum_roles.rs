@@ -4,8 +4,8 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::persistence::PersistenceError;
 use crate::quorum::election::{ElectionPeer, FastLeaderElection};
+use crate::quorum::leader;
 use crate::quorum::learner::{follower, observer};
 use crate::quorum::quorum_database::QuorumDatabase;
 use crate::quorum::quorum_peer::QuorumPeer;
@@ -44,8 +44,8 @@ impl Roles for QuorumRoles {
         observer::observe(peer, database)
     }
 
-    fn lead(&self, _: &Arc<QuorumPeer>, _: QuorumDatabase) -> RoleResult {
-        Err(PersistenceError::NothingToTruncate)
+    fn lead(&self, peer: &Arc<QuorumPeer>, database: QuorumDatabase) -> RoleResult {
+        leader::lead(peer, database)
     }
 
     fn serve_read_only(
