@@ -327,3 +327,176 @@ fn read_stream(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::persistence::disk::RealDisk;
+    use crate::persistence::{SnapLogOptions, SnapshotSource};
+    use crate::proto::txn::CreateTxn;
+    use crate::proto::{Acl, OpCode, Txn, TxnDigest, TxnHeader, TxnLogEntry};
+    use crate::quorum::verifier::VerifierOptions;
+
+    fn open(dir: &Path) -> QuorumDatabase {
+        let snap_log =
+            FileTxnSnapLog::new(Arc::new(RealDisk), dir, dir, SnapLogOptions::default()).unwrap();
+        let text = "server.1=h:1:2:participant\nserver.2=h:3:4:participant\nversion=7";
+        let verifier = QuorumVerifier::from_config_text(text, &VerifierOptions::default()).unwrap();
+        let config = Arc::new(ServerConfig::default());
+        QuorumDatabase::load(snap_log, &config, &Arc::default(), &verifier).unwrap()
+    }
+
+    fn create(zxid: Zxid, session: SessionId, ephemeral: bool) -> TxnLogEntry {
+        let txn_type = OpCode::Create.as_i32();
+        let header = TxnHeader { client_id: session, cxid: 1, zxid, time: 1, txn_type };
+        let path = format!("/{:x}", zxid.0);
+        let acl = Acl::open_unsafe().to_vec();
+        let txn = CreateTxn { path, data: None, acl, ephemeral, parent_cversion: 1 };
+        TxnLogEntry::new(header, Txn::Create(txn), None::<TxnDigest>)
+    }
+
+    fn entry(zxid: Zxid) -> TxnLogEntry {
+        create(zxid, SessionId(0), false)
+    }
+
+    fn log(database: &mut QuorumDatabase, epoch: i64, counters: std::ops::RangeInclusive<i64>) {
+        for counter in counters {
+            database.snap_log.append(&entry(Zxid::new(epoch, counter))).unwrap();
+        }
+        database.snap_log.commit().unwrap();
+    }
+
+    fn has(database: &QuorumDatabase, zxid: Zxid) -> bool {
+        database.db.tree().node(&format!("/{:x}", zxid.0)).is_some()
+    }
+
+    fn committed(database: &QuorumDatabase) -> Vec<i64> {
+        let log = database.db.committed_log().read();
+        log.proposals().iter().map(|entry| entry.zxid().0).collect()
+    }
+
+    #[test]
+    fn vote_is_for_what_is_logged_and_not_for_what_was_applied() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut database = open(dir.path());
+        assert_eq!(database.last_logged_zxid(), Zxid(0));
+        log(&mut database, 0, 1..=3);
+        assert_eq!((database.last_logged_zxid(), has(&database, Zxid(2))), (Zxid(0), false));
+        assert_eq!(database.fast_forward().unwrap(), Zxid(3));
+        assert!(has(&database, Zxid(2)));
+        assert_eq!(committed(&database), [1, 2, 3]);
+        log(&mut database, 0, 4..=4);
+        database.fast_forward().unwrap();
+        assert_eq!(committed(&database), [1, 2, 3, 4]);
+        // And a start finds the same.
+        drop(database);
+        let database = open(dir.path());
+        assert_eq!(database.last_logged_zxid(), Zxid(4));
+        assert_eq!(committed(&database), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn membership_is_in_its_node_whatever_was_restored() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut database = open(dir.path());
+        let text = |database: &QuorumDatabase| {
+            let tree = database.db.tree();
+            let node = tree.node("/zookeeper/config").unwrap();
+            let data = node.data().clone().unwrap();
+            (String::from_utf8(data.to_vec()).unwrap(), node.stat().mzxid)
+        };
+        let expected = "server.1=h:1:2:participant\nserver.2=h:3:4:participant\nversion=7";
+        assert_eq!(text(&database), (expected.to_owned(), 7));
+        database.reload().unwrap();
+        assert_eq!(text(&database).0, expected);
+    }
+
+    #[test]
+    fn what_was_truncated_is_gone_from_tree_log_and_committed_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut database = open(dir.path());
+        log(&mut database, 0, 1..=6);
+        database.fast_forward().unwrap();
+        database.take_snapshot_synced().unwrap();
+        database.truncate_log(Zxid(4)).unwrap();
+        assert_eq!(database.last_logged_zxid(), Zxid(4));
+        assert_eq!(committed(&database), [1, 2, 3, 4]);
+        assert!(has(&database, Zxid(4)) && !has(&database, Zxid(5)));
+        log(&mut database, 1, 1..=1);
+        assert_eq!(database.fast_forward().unwrap(), Zxid::new(1, 1));
+        drop(database);
+        let mut database = open(dir.path());
+        assert_eq!(database.last_logged_zxid(), Zxid::new(1, 1));
+        assert!(!has(&database, Zxid(6)));
+        // It does not reach so far.
+        let error = database.truncate_log(Zxid::new(1, 7)).unwrap_err();
+        assert!(matches!(error, DatabaseError::CannotTruncate(_)), "{error}");
+        assert_eq!(database.last_logged_zxid(), Zxid::new(1, 1));
+    }
+
+    /// A snapshot as a leader sends it.
+    fn stream(database: &QuorumDatabase, signature: &str) -> Vec<u8> {
+        let mut out = 1i32.to_be_bytes().to_vec();
+        out.extend(5i64.to_be_bytes());
+        out.extend(4000i32.to_be_bytes());
+        let with_tree = |act: &mut dyn FnMut(&DataTree)| act(&database.db.tree());
+        let mut source = TreeSnapshot::begin(with_tree, true).unwrap();
+        while !source.next_chunk(&mut out).unwrap() {}
+        out.extend((signature.len() as u32).to_be_bytes());
+        out.extend(signature.as_bytes());
+        out
+    }
+
+    #[test]
+    fn snapshot_of_the_leader_replaces_everything() {
+        let [from, to] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let mut leader = open(from.path());
+        log(&mut leader, 3, 1..=5);
+        leader.fast_forward().unwrap();
+        let mut learner = open(to.path());
+        log(&mut learner, 2, 1..=9);
+        learner.fast_forward().unwrap();
+
+        let bytes = stream(&leader, "BenWasHere");
+        let mut rest = [&bytes[..], b"next packet"].concat();
+        let mut reader: &[u8] = &rest;
+        learner.deserialize_snapshot(&mut reader, Zxid::new(3, 5)).unwrap();
+        assert_eq!(reader, b"next packet");
+        let snapshot = learner.take_snapshot_synced().unwrap();
+        learner.set_aside_all_but(&snapshot).unwrap();
+        assert_eq!(learner.last_logged_zxid(), Zxid::new(3, 5));
+        assert!(committed(&learner).is_empty());
+        let digest = |database: &QuorumDatabase| database.db.tree().tree_digest();
+        assert_eq!(digest(&learner), digest(&leader));
+        assert_eq!(learner.db.session_count(), 1);
+        drop(learner);
+        let mut learner = open(to.path());
+        assert_eq!(learner.last_logged_zxid(), Zxid::new(3, 5));
+        assert_eq!(digest(&learner), digest(&leader));
+        assert!(!has(&learner, Zxid::new(2, 1)));
+
+        // One that breaks off leaves an empty tree, and the disk as it was.
+        rest.truncate(bytes.len() - 20);
+        assert!(learner.deserialize_snapshot(&mut &rest[..], Zxid(9)).is_err());
+        let unsigned = stream(&leader, "BenWasGone");
+        let error = learner.deserialize_snapshot(&mut &unsigned[..], Zxid(9)).unwrap_err();
+        assert!(error.to_string().contains("Missing signature"), "{error}");
+        assert_eq!(learner.last_logged_zxid(), Zxid(0));
+        learner.reload().unwrap();
+        assert_eq!(digest(&learner), digest(&leader));
+    }
+
+    #[test]
+    fn ephemerals_of_unknown_sessions_go_when_a_leader_loads() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut database = open(dir.path());
+        database.snap_log.append(&create(Zxid(1), SessionId(9), true)).unwrap();
+        database.fast_forward().unwrap();
+        assert!(has(&database, Zxid(1)));
+        assert!(database.kill_dead_sessions().unwrap());
+        assert!(!has(&database, Zxid(1)) && !database.kill_dead_sessions().unwrap());
+        // No log tells of it, so a snapshot does.
+        drop(database);
+        assert!(!has(&open(dir.path()), Zxid(1)));
+    }
+}
