@@ -119,7 +119,8 @@ impl Leader {
         let settings = peer.settings();
         Arc::new(Leader {
             beginning: Mutex::new(
-                Rank::Leaf,
+                // Whether the peer is told to stop is asked under it.
+                Rank::Inbox,
                 Beginning {
                     core: EpochNegotiation::new(peer.my_id(), summary, peer.verifier()),
                     to_write: None,
