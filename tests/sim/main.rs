@@ -1,0 +1,142 @@
+//! The simulator: whole ensembles of the cores that production runs, in one thread, from one seed.
+//! See `docs/SIMULATOR.md`; `scripts/simulate.sh` runs many seeds, replays one and prints traces.
+#![expect(clippy::unwrap_used, reason = "a test: failing is its work")]
+
+mod chain;
+mod check;
+mod client;
+mod leader;
+mod learner;
+mod mail;
+mod mutants;
+mod net;
+mod node;
+mod rng;
+mod shared;
+mod store;
+mod trace;
+mod world;
+
+use std::env;
+use std::time::Instant;
+
+use crate::mutants::Mutant;
+use crate::world::{Options, Outcome, run};
+
+/// Seeds that `cargo test` runs.
+const SEEDS_IN_CI: u64 = 500;
+
+fn report(seed: u64, outcome: &Outcome) {
+    let Some(violation) = &outcome.violation else { return };
+    for line in &outcome.tail {
+        println!("{line}");
+    }
+    println!("seed {seed}: {violation}");
+    println!("replay: scripts/simulate.sh --replay {seed} --trace");
+}
+
+fn check_seeds(seeds: impl Iterator<Item = u64>, options: Options) -> Result<Sum, u64> {
+    let mut sum = Sum::default();
+    for seed in seeds {
+        let outcome = run(seed, options);
+        if outcome.violation.is_some() {
+            report(seed, &outcome);
+            return Err(seed);
+        }
+        sum.add(&outcome);
+    }
+    Ok(sum)
+}
+
+/// What many runs have seen.
+#[derive(Debug, Default)]
+struct Sum {
+    seeds: u64,
+    actions: u64,
+    crashes: u64,
+    elections: u64,
+    committed: u64,
+    replies: u64,
+    truncations: u64,
+    snapshots: u64,
+}
+
+impl Sum {
+    fn add(&mut self, outcome: &Outcome) {
+        self.seeds += 1;
+        self.actions += outcome.actions;
+        self.crashes += outcome.crashes;
+        self.elections += outcome.counts.elections;
+        self.committed += outcome.counts.committed;
+        self.replies += outcome.counts.replies;
+        self.truncations += outcome.counts.truncations;
+        self.snapshots += outcome.counts.snapshots;
+    }
+}
+
+#[test]
+fn seeds_are_clean() {
+    let sum = check_seeds(1..=SEEDS_IN_CI, Options::default());
+    let sum = sum.unwrap_or_else(|seed| panic!("seed {seed}"));
+    println!("{sum:?}");
+    // A run in which nothing happens proves nothing.
+    assert!(sum.crashes > SEEDS_IN_CI && sum.elections > SEEDS_IN_CI, "{sum:?}");
+    assert!(sum.replies > 20 * SEEDS_IN_CI, "{sum:?}");
+    assert!(sum.truncations > 0 && sum.snapshots > 0, "{sum:?}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    for seed in 1..=10 {
+        let (one, two) = (run(seed, Options::default()), run(seed, Options::default()));
+        assert_eq!((one.fingerprint, one.lines), (two.fingerprint, two.lines), "seed {seed}");
+    }
+}
+
+/// Each bug that is put back must be found; says by which seed and how.
+#[test]
+#[ignore = "run by scripts/simulate.sh"]
+fn mutants_are_found() {
+    let seeds = env::var("SIM_SEEDS").map_or(2000, |text| text.parse().unwrap());
+    let is_global_only = env::var_os("SIM_GLOBAL_ONLY").is_some();
+    let mut missed = Vec::new();
+    for mutant in Mutant::ALL {
+        let options = Options { mutant: Some(mutant), is_global_only, ..Options::default() };
+        let found = (1..=seeds).find_map(|seed| Some((seed, run(seed, options).violation?)));
+        match found {
+            Some((seed, violation)) => println!("{mutant}: seed {seed}: {violation}"),
+            None => missed.push(mutant.name()),
+        }
+    }
+    assert!(missed.is_empty(), "not found in {seeds} seeds: {missed:?}");
+}
+
+/// For `scripts/simulate.sh`, which says in variables of the environment what to do.
+#[test]
+#[ignore = "run by scripts/simulate.sh"]
+fn simulate() {
+    let number = |name: &str| env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    let mutant = env::var("SIM_MUTANT")
+        .ok()
+        .filter(|name| !name.is_empty())
+        .map(|name| Mutant::of_name(&name).unwrap_or_else(|| panic!("no such mutant: {name}")));
+    let options = Options {
+        is_traced: env::var_os("SIM_TRACE").is_some(),
+        is_global_only: env::var_os("SIM_GLOBAL_ONLY").is_some(),
+        mutant,
+    };
+    if let Some(seed) = number("SIM_REPLAY") {
+        let outcome = run(seed, options);
+        report(seed, &outcome);
+        println!("seed {seed}: {} lines, fingerprint {:x}", outcome.lines, outcome.fingerprint);
+        assert!(outcome.violation.is_none(), "seed {seed}");
+        return;
+    }
+    let from = number("SIM_FROM").unwrap_or(1);
+    let count = number("SIM_SEEDS").unwrap_or(SEEDS_IN_CI);
+    let started = Instant::now();
+    match check_seeds(from..from.saturating_add(count), options) {
+        Ok(sum) => println!("clean: {sum:?} in {:.1} s", started.elapsed().as_secs_f64()),
+        Err(seed) => panic!("seed {seed}, the {}th", seed - from + 1),
+    }
+}
