@@ -1,7 +1,7 @@
 //! Ensembles of real processes: of zabkeeper, of Java's server, and of both.
 //!
 //! `cluster` has the servers, `proxy` the links between them. What is expected of zabkeeper is first
-//! shown on Java's server where one is at hand.
+//! shown on Java's server where one is at hand. `election` needs no roles: its servers only elect.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 #![allow(dead_code, reason = "the parts of the harness are for all the files")]
 
@@ -9,6 +9,7 @@
 mod support;
 
 mod cluster;
+mod election;
 mod harness;
 mod ports;
 mod proxy;

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::election_peer::ElectionPeer;
 use super::listener;
@@ -140,28 +140,33 @@ impl Shared {
             history.last_logged_zxid
         );
         let mut event = ElectionEvent::Start(history);
+        let (mut wait_ms, mut deadline) = (0, None);
         while self.peer.is_running() && self.peer.server_state() == ServerState::Looking {
             let actions = core.on_event(&self.view(), event);
             *self.published.lock() = (core.clock(), core.proposal());
-            let mut wait_ms = None;
             for action in actions {
                 match action {
                     ElectionAction::Broadcast(vote) => self.broadcast(&vote),
                     ElectionAction::Reconnect => self.manager.connect_all(),
-                    ElectionAction::SetTimer { after_ms } => wait_ms = Some(after_ms),
+                    ElectionAction::SetTimer { after_ms } => {
+                        wait_ms = after_ms;
+                        deadline = Instant::now().checked_add(Duration::from_millis(after_ms));
+                    }
                     ElectionAction::Decided { vote, state, answer } => {
                         self.leave(&vote, state, answer);
                         return Some(vote);
                     }
                 }
             }
-            event = match self.inbox.poll(wait_ms.map(Duration::from_millis)) {
+            // An event that sets no timer leaves the one that runs.
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            event = match self.inbox.poll(left) {
                 Polled::Item(Inbox::Notification(notification)) => {
                     ElectionEvent::Notification(notification)
                 }
                 Polled::Item(Inbox::Abandon) | Polled::Closed => return None,
                 Polled::TimedOut => {
-                    log::info!("Notification time out: {} ms", wait_ms.unwrap_or_default());
+                    log::info!("Notification time out: {wait_ms} ms");
                     ElectionEvent::Timeout { has_delivered: self.manager.have_delivered() }
                 }
             };
@@ -185,8 +190,10 @@ impl Shared {
             }
             Inbox::Abandon => None,
         }));
+        let outcome = Vote { state, ..*vote };
+        self.manager.supersede(&notification::encode(&outcome, &self.peer.verifier().to_string()));
         for sid in answer {
-            self.send(sid, &Vote { state, ..*vote });
+            self.send(sid, &outcome);
         }
     }
 

@@ -127,19 +127,28 @@ impl ListenerHandler {
     fn read_ready(&self, pending: &mut VecDeque<Pending>, readable: &[bool]) {
         let now = Instant::now();
         for (connection, is_readable) in std::mem::take(pending).into_iter().zip(readable) {
-            let remote = connection.remote;
-            let read = if *is_readable { connection.read() } else { Ok(Reading::More(connection)) };
-            match read {
-                Ok(Reading::More(connection)) if connection.deadline > now => {
-                    pending.push_back(connection);
+            let kept = if *is_readable { self.read(connection) } else { Some(connection) };
+            match kept {
+                Some(connection) if connection.deadline > now => pending.push_back(connection),
+                Some(connection) => {
+                    log::warn!("{} did not say who it is", connection.remote);
                 }
-                Ok(Reading::More(_)) => log::warn!("{remote} did not say who it is"),
-                Ok(Reading::Done(socket, hello)) => self.manager.handle_connection(socket, hello),
-                Err(error) => {
-                    log::warn!("Exception reading or writing challenge of {remote}: {error}");
-                }
+                None => {}
             }
         }
+    }
+
+    /// Reads what has come; gives the connection back if that is not all.
+    fn read(&self, connection: Pending) -> Option<Pending> {
+        let remote = connection.remote;
+        match connection.read() {
+            Ok(Reading::More(connection)) => return Some(connection),
+            Ok(Reading::Done(socket, hello)) => self.manager.handle_connection(socket, hello),
+            Err(error) => {
+                log::warn!("Exception reading or writing challenge of {remote}: {error}");
+            }
+        }
+        None
     }
 
     /// Takes all who wait; false if the process can take no more for now.
@@ -168,13 +177,18 @@ impl ListenerHandler {
                 log::warn!("{remote}: {error}");
                 continue;
             }
-            if pending.len() >= PENDING_MAX {
-                pending.pop_front();
-            }
             // A time beyond the clock's end would be no limit at all.
             let now = Instant::now();
             let deadline = now.checked_add(timeout).unwrap_or(now);
-            pending.push_back(Pending { socket, remote, deadline, bytes: Vec::new() });
+            let connection = Pending { socket, remote, deadline, bytes: Vec::new() };
+            // Servers say who they are at once, so what has come first is looked at first.
+            let Some(connection) = self.read(connection) else { continue };
+            if pending.len() >= PENDING_MAX
+                && let Some(oldest) = pending.pop_front()
+            {
+                drop(self.read(oldest));
+            }
+            pending.push_back(connection);
         }
     }
 }

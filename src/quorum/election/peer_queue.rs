@@ -41,6 +41,18 @@ impl PeerQueue {
         self.changed.notify_all();
     }
 
+    /// What was said before is no longer true: this goes in its place, if it was not sent yet or has
+    /// to be sent again. Different from Java, which sends its last vote of an election that is over
+    /// to servers that connect later.
+    pub(super) fn supersede(&self, frame: Frame) {
+        let mut state = self.state.lock();
+        if state.pending.is_some() {
+            state.pending = Some(frame);
+        } else if state.last_sent.is_some() {
+            state.last_sent = Some(frame);
+        }
+    }
+
     /// Whether everything was sent.
     pub(super) fn is_empty(&self) -> bool {
         self.state.lock().pending.is_none()
@@ -108,6 +120,21 @@ mod tests {
         queue.offer(frame(3));
         queue.begin(3);
         assert_eq!(queue.next(3), Some(frame(3)));
+    }
+
+    #[test]
+    fn what_is_no_longer_true_is_not_sent_again() {
+        let queue = PeerQueue::default();
+        queue.supersede(frame(1));
+        assert!(queue.is_empty());
+        queue.offer(frame(2));
+        queue.supersede(frame(3));
+        queue.begin(1);
+        assert_eq!(queue.next(1), Some(frame(3)));
+        queue.supersede(frame(4));
+        assert!(queue.is_empty());
+        queue.begin(2);
+        assert_eq!(queue.next(2), Some(frame(4)));
     }
 
     #[test]

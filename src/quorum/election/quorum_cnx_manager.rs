@@ -110,6 +110,14 @@ impl QuorumCnxManager {
         self.connect_one(sid);
     }
 
+    /// An election is over: servers that connect later get this and not the last vote in it.
+    pub(super) fn supersede(&self, message: &[u8]) {
+        let frame = send_worker::frame(message);
+        let queues: Vec<_> =
+            self.state.lock().links.values().map(|link| Arc::clone(&link.queue)).collect();
+        queues.iter().for_each(|queue| queue.supersede(Arc::clone(&frame)));
+    }
+
     /// Connects to all servers for which there ever was a message.
     pub(super) fn connect_all(self: &Arc<Self>) {
         let sids: Vec<ServerId> = self.state.lock().links.keys().copied().collect();
