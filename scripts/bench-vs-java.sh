@@ -34,10 +34,8 @@ rows=${rows_all[*]}
 pairs=3 duration=10 warmup=5 markdown='' json='' only='' parent=${TMPDIR:-/tmp}
 million=1000000 idle_sessions=10000 idle_seconds=40 stall_seconds=40 stall_rate=2000
 
-die() {
-    echo "bench-vs-java.sh: $*" >&2
-    exit 2
-}
+# shellcheck source=scripts/bench-common.sh
+. "$root/scripts/bench-common.sh"
 
 while (($#)); do
     case $1 in
@@ -78,11 +76,7 @@ command -v jq >/dev/null || die "jq is needed to read the reports"
 
 # ---------------------------------------------------------------- what is measured
 
-bin=${ZABKEEPER:-$root/target/release/zabkeeper}
-if [[ ! -x $bin ]]; then
-    [[ -z ${ZABKEEPER:-} ]] || die "no such binary: $bin"
-    (cd "$root" && cargo build --release --bin zabkeeper)
-fi
+find_zabkeeper
 
 debian_environment=/etc/zookeeper/conf/environment
 java_command=()
@@ -145,16 +139,6 @@ trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-say() { echo "$*" >&2; }
-
-wants() {
-    local row
-    for row in "$@"; do
-        [[ " $rows " == *" $row "* ]] && return 0
-    done
-    return 1
-}
-
 # A port below the range that the kernel gives to clients, with no listener.
 free_port() {
     local candidate
@@ -209,35 +193,9 @@ first_read() {
     took=$(jq -r '.latency_us.max / 1000' "$file")
 }
 
-# run_bench ARG...: sets report to the report of a run.
-run_bench() {
-    local file=$work/report.json status=0
-    rm -f "$file"
-    "$bin" bench "$@" --json "$file" >/dev/null || status=$?
-    [[ -s $file ]] || die "bench $* failed"
-    report=$(<"$file")
-    ((status == 0)) || say "  trouble: $(jq -r .trouble "$file")"
-}
-
 # bench ARG...: the same, against the server.
 bench() {
     run_bench "$@" --servers "127.0.0.1:$port" --server-pid "$server_pid"
-}
-
-# figure FILTER: a number of the report.
-figure() { jq -r "$1" <<<"$report"; }
-
-# record ROW METRIC UNIT BETTER KIND VALUE: one figure; BETTER is "more" or "less".
-record() {
-    printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "$4" "$5" "$pair" "$6" >>"$results"
-    say "$(printf '  %-14s %-22s %-6s %12.2f %s' "$1" "$2" "$5" "$6" "$3")"
-}
-
-# record_load ROW KIND: throughput, CPU and p99 of the report.
-record_load() {
-    record "$1" throughput "$(figure .unit)/s" more "$2" "$(figure .throughput)"
-    record "$1" 'CPU per operation' us less "$2" "$(figure .server.cpu_us_per_op)"
-    record "$1" p99 ms less "$2" "$(figure '.latency_us.p99 / 1000')"
 }
 
 # load_row ROW KIND COMMAND...: runs the command and records it, if the row is wanted.
@@ -425,53 +383,4 @@ for ((pair = 1; pair <= pairs; pair++)); do
     done
 done
 
-# ---------------------------------------------------------------- medians
-
-cat >"$work/medians.jq" <<'EOF'
-def median: sort | if length == 0 then null
-    elif length % 2 == 1 then .[length / 2 | floor]
-    else (.[length / 2 - 1] + .[length / 2]) / 2 end;
-def of($kind): map(select(.kind == $kind));
-[inputs | split("\t") | {row: .[0], metric: .[1], unit: .[2], better: .[3], kind: .[4],
-    pair: (.[5] | tonumber), value: (.[6] | tonumber)}] as $all
-| {machine: $machine, commit: $commit, pairs: $pairs, figures: $all,
-   medians: [$all | to_entries | group_by([.value.row, .value.metric])
-    | sort_by(.[0].key)[] | map(.value) | . as $group
-    | {row: .[0].row, metric: .[0].metric, unit: .[0].unit, better: .[0].better,
-       java: (of("java") | map(.value) | median),
-       ours: (of("ours") | map(.value) | median),
-       limit: (of("limit") | map(.value) | median),
-       ratio: ([of("java")[] as $j | ($group | of("ours"))[]
-           | select(.pair == $j.pair and $j.value != 0) | .value / $j.value] | median)}]}
-EOF
-cat >"$work/table.jq" <<'EOF'
-def number: if . == null then "" elif . >= 100 then (. + 0.5 | floor | tostring)
-    elif . >= 10 then (. * 10 + 0.5 | floor / 10 | tostring)
-    else (. * 100 + 0.5 | floor / 100 | tostring) end;
-def ratio: if . == null then "" else number + " x" end;
-"| row | measure | Java | zabkeeper | zabkeeper / Java | bare limit |",
-"| --- | --- | ---: | ---: | ---: | ---: |",
-(.medians[] | "| \(.row) | \(.metric)\(if .unit == "" then "" else ", " + .unit end) | \(.java | number) | \(.ours | number) | \(.ratio | ratio) | \(.limit | number) |")
-EOF
-
-machine="$(nproc) CPUs, $(awk '/^MemTotal:/ { printf "%.0f GiB", $2 / 1048576 }' /proc/meminfo), Linux $(uname -r)"
-commit=$(git -C "$root" rev-parse --short HEAD 2>/dev/null || echo unknown)
-jq -nR --arg machine "$machine" --arg commit "$commit" --argjson pairs "$pairs" \
-    -f "$work/medians.jq" "$results" >"$work/medians.json"
-head_line="$machine; commit $commit; median of $pairs pair(s), $duration s a run"
-table() { jq -r -f "$work/table.jq" "$work/medians.json"; }
-[[ -z $json ]] || cp "$work/medians.json" "$json"
-if [[ $markdown == - ]]; then
-    printf '%s\n\n' "$head_line"
-    table
-    exit
-fi
-if [[ -n $markdown ]]; then
-    { printf '%s\n\n' "$head_line" && table; } >"$markdown"
-fi
-echo "$head_line"
-if command -v column >/dev/null; then
-    table | sed -e '/^| ---/d' -e 's/^| //; s/ |$//' | column -t -s '|' -o ' '
-else
-    table
-fi
+publish_table
