@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -14,6 +15,8 @@ use crate::common::sync::{Mutex, Rank};
 
 /// A request that is made once and seen by many.
 pub struct Shutdown {
+    /// A copy of the state's, so that it can be asked for under any lock.
+    is_requested: AtomicBool,
     state: Arc<Mutex<State>>,
     receiver: Receiver<Infallible>,
 }
@@ -29,14 +32,15 @@ impl Default for Shutdown {
     fn default() -> Self {
         let (sender, receiver) = bounded(0);
         let state = State { sender: Some(sender), hooks: BTreeMap::new(), next_hook: 0 };
-        Shutdown { state: Arc::new(Mutex::new(Rank::Leaf, state)), receiver }
+        let is_requested = AtomicBool::new(false);
+        Shutdown { is_requested, state: Arc::new(Mutex::new(Rank::Leaf, state)), receiver }
     }
 }
 
 impl Shutdown {
     /// Whether the end was requested.
     pub fn is_requested(&self) -> bool {
-        self.state.lock().sender.is_none()
+        self.is_requested.load(Ordering::Acquire)
     }
 
     /// Disconnected once the end is requested; nothing is ever sent.
@@ -55,6 +59,7 @@ impl Shutdown {
     pub fn request(&self) {
         let hooks = {
             let mut state = self.state.lock();
+            self.is_requested.store(true, Ordering::Release);
             state.sender = None;
             std::mem::take(&mut state.hooks)
         };
@@ -93,7 +98,7 @@ impl Drop for ShutdownHook {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::AtomicU32;
     use std::time::Duration;
 
     use super::*;
