@@ -11,5 +11,6 @@ mod support;
 mod cluster;
 mod election;
 mod harness;
+mod learner_sync;
 mod ports;
 mod proxy;

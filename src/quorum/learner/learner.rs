@@ -317,9 +317,9 @@ impl Learner<'_> {
                 let written = self.peer.epochs().set_current_epoch(epoch);
                 self.epoch_written(written)?;
                 log::info!("Set the current epoch to {epoch}");
+                self.peer.state().set_sync_mode(SyncMode::None);
             }
             LearnerAction::SendAck(zxid) => {
-                self.peer.state().set_sync_mode(SyncMode::None);
                 self.connected()?.link.send_acks([zxid]);
                 log::info!("Sent ack to leader with zxid {zxid}");
             }
@@ -494,6 +494,12 @@ fn read_batch(
     for _ in 1..BATCH_MAX {
         let decoded = leader_packet::decode(&packet)?;
         let ends_batch = matches!(decoded, LeaderPacket::Snap(_) | LeaderPacket::UpToDate);
+        match decoded {
+            LeaderPacket::Diff(zxid) => log::info!("Getting a diff from the leader {zxid}"),
+            LeaderPacket::NewLeader { .. } => log::info!("Learner received NEWLEADER message"),
+            LeaderPacket::UpToDate => log::info!("Learner received UPTODATE message"),
+            _ => {}
+        }
         core.on_packet(decoded, actions)?;
         if ends_batch {
             return Ok(());
