@@ -8,6 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod chains;
 mod cluster;
 mod election;
 mod harness;
