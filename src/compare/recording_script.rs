@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use super::recording::{Kind, Record};
 use super::script::{Action, Call, Hello, Moment, Passwd, Request, Script, SetWatchesAt, Step};
+use super::transcript::{Seen, Transcript};
 use crate::client::{EVENT_XID, NO_SESSION};
 use crate::jute::{Input, Jute, JuteError};
 use crate::proto::OpCode;
@@ -41,6 +42,29 @@ pub struct Replay {
     pub connections: usize,
     /// What could not be taken over, in words.
     pub left_out: Vec<String>,
+    /// The error codes that were recorded, by connection and xid, in order.
+    pub answers: BTreeMap<(String, i32), Vec<i32>>,
+}
+
+impl Replay {
+    /// How many replies have the error code that was recorded, of how many that were recorded. A
+    /// replay that begins with another tree than the recording has other answers.
+    pub fn as_recorded(&self, transcript: &Transcript) -> (usize, usize) {
+        let mut given: BTreeMap<(String, i32), Vec<i32>> = BTreeMap::new();
+        for entry in &transcript.entries {
+            if let Seen::Packet(reply) = &entry.seen
+                && reply.header.xid != EVENT_XID
+            {
+                let key = (entry.who.to_string(), reply.header.xid);
+                given.entry(key).or_default().push(reply.header.err);
+            }
+        }
+        let same = self.answers.iter().map(|(key, recorded)| {
+            let given = given.get(key).map_or(&[][..], Vec::as_slice);
+            recorded.iter().zip(given).filter(|(one, other)| one == other).count()
+        });
+        (same.sum(), self.answers.values().map(Vec::len).sum())
+    }
 }
 
 /// Turns records into a script. Stops at the first error of the reader.
@@ -99,6 +123,7 @@ struct Maker {
     /// When the last request was sent, in microseconds.
     acted_us: u64,
     left_out: Vec<String>,
+    answers: BTreeMap<(String, i32), Vec<i32>>,
 }
 
 /// Translates zxids into numbers of transactions behind the first session.
@@ -282,6 +307,7 @@ impl Maker {
         connection.unread = 0;
         let at = connection.waiting.iter().position(|(xid, _)| *xid == header.xid);
         let op = at.map(|at| connection.waiting.remove(at).1).unwrap_or_default();
+        self.answers.entry((name(id), header.xid)).or_default().push(header.err);
         self.zxids.reply(header.zxid, makes_transaction(op));
     }
 
@@ -408,6 +434,7 @@ impl Maker {
             script: Script { steps: self.steps },
             connections: self.connections.len(),
             left_out: self.left_out,
+            answers: self.answers,
         }
     }
 }

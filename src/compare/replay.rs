@@ -49,9 +49,9 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<bool> {
         ..Report::default()
     };
     let begun = Instant::now();
-    let compared = replay_on_both(&replay.script, &left, &right)?;
+    let replayed = replay_on_both(&replay, &left, &right)?;
     report.took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-    fill(&mut report, &file, &replay, &compared, args);
+    fill(&mut report, &file, &replay, &replayed, args);
     if let Some(path) = &args.json {
         write_json(&report, path)?;
     }
@@ -61,8 +61,20 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<bool> {
     Ok(report.is_equal())
 }
 
-/// Takes both servers through the script at the same time.
-pub fn replay_on_both(script: &Script, left: &Side, right: &Side) -> anyhow::Result<Compared> {
+/// What a replay has come to.
+#[derive(Debug)]
+pub struct Replayed {
+    /// The comparison of the two sides.
+    pub compared: Compared,
+    /// How many replies of the left side have the recorded error code.
+    pub as_recorded: usize,
+    /// Of how many that were recorded.
+    pub recorded: usize,
+}
+
+/// Takes both servers through the recording at the same time.
+pub fn replay_on_both(replay: &Replay, left: &Side, right: &Side) -> anyhow::Result<Replayed> {
+    let script = &replay.script;
     let (left, right) = (left.addr(), right.addr());
     let tell = |addr| {
         let mut driver = Driver::new(addr);
@@ -77,10 +89,13 @@ pub fn replay_on_both(script: &Script, left: &Side, right: &Side) -> anyhow::Res
         Some((one, other.join().ok()?))
     });
     let (mut left, mut right) = transcripts.context("the thread of one side has died")?;
-    Ok(difference::compare(script, &mut left, &mut right))
+    let (as_recorded, recorded) = replay.as_recorded(&left);
+    let compared = difference::compare(script, &mut left, &mut right);
+    Ok(Replayed { compared, as_recorded, recorded })
 }
 
-fn fill(report: &mut Report, file: &str, replay: &Replay, compared: &Compared, args: &ReplayArgs) {
+fn fill(report: &mut Report, file: &str, replay: &Replay, replayed: &Replayed, args: &ReplayArgs) {
+    let compared = &replayed.compared;
     let count = |is_deliberate: bool| {
         let of_kind = |one: &&difference::Difference| one.deliberate.is_some() == is_deliberate;
         compared.differences.iter().filter(of_kind).count() as u64
@@ -90,7 +105,10 @@ fn fill(report: &mut Report, file: &str, replay: &Replay, compared: &Compared, a
     report.rows.push(Row {
         kind: "replay".into(),
         name: file.to_owned(),
-        about: format!("{} recorded connections", replay.connections),
+        about: format!(
+            "{} recorded connections; {} of {} replies of {} as recorded",
+            replay.connections, replayed.as_recorded, replayed.recorded, report.left.name
+        ),
         operations,
         same: operations.saturating_sub(deliberate).saturating_sub(different),
         different,

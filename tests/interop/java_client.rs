@@ -63,7 +63,7 @@ fn stories_of_the_java_client() {
 }
 
 /// The lines that a zkCli one-shot prints, without its greeting and log.
-fn zk_cli(home: &Path, connect_string: &str, command: &[&str]) -> Vec<String> {
+pub fn zk_cli(home: &Path, connect_string: &str, command: &[&str]) -> Vec<String> {
     let mut java = java_command(home);
     java.arg("-Dzk.log.level=off").arg("org.apache.zookeeper.ZooKeeperMain");
     java.args(["-server", connect_string]).args(command);

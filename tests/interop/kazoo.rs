@@ -9,7 +9,7 @@ use crate::support::server::targets;
 use crate::{SHARED, run, skip};
 
 /// The Python with kazoo, made at the first use.
-fn python() -> Option<&'static Path> {
+pub fn python() -> Option<&'static Path> {
     static PYTHON: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let python = PYTHON.get_or_init(|| {
         let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../interop-venv");

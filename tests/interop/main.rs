@@ -1,5 +1,5 @@
 //! The server between other people's programs: kazoo, the Java client and its command line, the C
-//! client, and Java's server on the same data directory.
+//! client, directly and recorded.
 //!
 //! What is not installed is skipped with a message; `ZABKEEPER_REQUIRE_INTEROP=1` (and
 //! `ZABKEEPER_REQUIRE_JAVA=1`) turn that into a failure.
@@ -9,10 +9,9 @@
 mod support;
 
 mod c_client;
-mod data_dir;
-mod dump;
 mod java_client;
 mod kazoo;
+mod recorded;
 
 use std::process::{Command, Stdio};
 use std::time::Duration;

@@ -1,8 +1,9 @@
 //! What a server writes to its transaction log, record for record as Java: type, cxid, body,
 //! whether there is a digest. Zxids without a gap, failures included.
 
+use zabkeeper::compare::data_dirs::{log_records, record_lines};
 use zabkeeper::jute::Jute;
-use zabkeeper::proto::{Acl, OpCode, Txn, TxnLogEntry};
+use zabkeeper::proto::{Acl, OpCode, Txn};
 
 use crate::support::both::check_lines;
 use crate::support::peer::{
@@ -11,48 +12,6 @@ use crate::support::peer::{
 use crate::support::server::{Setup, TestServer};
 use crate::support::wire::request_frame;
 
-/// The records of all log files, in order: entry and length in bytes.
-fn records(server: &TestServer) -> Vec<(TxnLogEntry, usize)> {
-    let mut logs: Vec<(i64, std::path::PathBuf)> = std::fs::read_dir(server.version_dir())
-        .unwrap()
-        .flatten()
-        .filter_map(|file| {
-            let name = file.file_name().to_string_lossy().into_owned();
-            let zxid = name.strip_prefix("log.")?;
-            Some((i64::from_str_radix(zxid, 16).ok()?, file.path()))
-        })
-        .collect();
-    logs.sort();
-    let mut entries = Vec::new();
-    for (first, log) in logs {
-        let bytes = std::fs::read(&log).unwrap();
-        assert_eq!(&bytes[..4], b"ZKLG");
-        assert_eq!(&bytes[4..16], [0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0], "version 2, dbid 0");
-        let mut rest = &bytes[16..];
-        let mut is_first = true;
-        while rest.len() > 12 {
-            let length = i32::from_be_bytes(rest[8..12].try_into().unwrap()) as usize;
-            if length == 0 {
-                break;
-            }
-            let checksum = i64::from_be_bytes(rest[..8].try_into().unwrap());
-            let payload = &rest[12..12 + length];
-            assert_eq!(checksum, i64::from(simd_adler32::adler32(&payload)), "checksum");
-            assert_eq!(rest[12 + length], b'B', "the record's end");
-            let entry = TxnLogEntry::decode(payload).unwrap();
-            if is_first {
-                assert_eq!(entry.header.zxid.0, first, "the file's name");
-            }
-            is_first = false;
-            entries.push((entry, length));
-            rest = &rest[13 + length..];
-        }
-        // The rest is padding.
-        assert!(rest.iter().all(|byte| *byte == 0), "{} has no clean end", log.display());
-    }
-    entries
-}
-
 fn log_of(setup: &Setup, name: &str, act: fn(&Story<'_>)) {
     check_lines(name, &|target| {
         let mut server = TestServer::start(target, setup);
@@ -60,30 +19,8 @@ fn log_of(setup: &Setup, name: &str, act: fn(&Story<'_>)) {
         act(&story);
         let mut lines = story.finish();
         server.stop();
-        let mut sessions = Vec::new();
-        for (mut entry, length) in records(&server) {
-            if let Txn::CloseSession(Some(txn)) = &mut entry.txn {
-                txn.paths_to_delete.sort(); // In Java the order of a hash set.
-            }
-            let header = entry.header;
-            if !sessions.contains(&header.client_id.0) {
-                sessions.push(header.client_id.0);
-            }
-            let session = sessions.iter().position(|id| *id == header.client_id.0).unwrap();
-            let digest = match entry.digest {
-                None => "no digest".into(),
-                Some(digest) => format!("digest version {}", digest.version),
-            };
-            let txn_type = OpCode::from_i32(header.txn_type).map_or("?", OpCode::name);
-            // A record of Java 3.9 may be longer than what it decodes to: then this shows it.
-            lines.push(format!(
-                "log: zxid {} session #{session} cxid {} {} {txn_type}: {:?}, {digest}, {length} bytes",
-                header.zxid,
-                header.cxid,
-                zabkeeper::compare::render::time(header.time),
-                entry.txn
-            ));
-        }
+        let records = log_records(&server.version_dir()).unwrap();
+        lines.extend(record_lines(records).into_iter().map(|line| format!("log: {line}")));
         lines
     });
 }
@@ -188,11 +125,10 @@ fn b19_close_session_lists_ephemerals_on_their_way() {
         close_behind_creates(&story);
         story.finish();
         server.stop();
-        let records = records(&server);
-        let close = records.iter().find(|(entry, _)| entry.txn.op_code() == OpCode::CloseSession);
-        let Txn::CloseSession(Some(txn)) = &close.unwrap().0.txn else {
-            panic!("{target}: {close:?}")
-        };
+        let records = log_records(&server.version_dir()).unwrap();
+        let mut txns = records.iter().map(|record| &record.entry.txn);
+        let close = txns.find(|txn| txn.op_code() == OpCode::CloseSession);
+        let Txn::CloseSession(Some(txn)) = close.unwrap() else { panic!("{target}: {close:?}") };
         let mut paths = txn.paths_to_delete.clone();
         paths.sort();
         assert_eq!(paths, ["/e1", "/e2", "/e3"], "{target}");

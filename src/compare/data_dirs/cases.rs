@@ -123,7 +123,7 @@ pub const CASES: &[Case] = &[
         about: "the last record of the log does not fit its checksum",
         end: End::Kill,
         tear: Some(Tear::Flip),
-        refused_by_java: Some("damaged-tail"),
+        refused_by_java: Some("torn-tail"),
         ..PLAIN
     },
     Case {

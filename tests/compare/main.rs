@@ -1,0 +1,7 @@
+//! `zabkeeper compare`, compared with itself and, where there is one, with Java's server.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod data_dirs;
+mod replay;
+mod report;
+mod servers;
