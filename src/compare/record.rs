@@ -16,12 +16,19 @@ pub fn run(args: &RecordArgs) -> anyhow::Result<()> {
     let file = args.out.display().to_string();
     let proxy = RecordingProxy::start(&*args.listen, &*args.to, &args.out)
         .with_context(|| format!("recording from {} into {file}", args.listen))?;
-    println!("Recording what comes to {} on its way to {} into {file}", proxy.addr(), args.to);
-    println!("End with Ctrl-C.");
-    // Whoever started this may wait for the address; a closed pipe is no reason to stop.
-    let _ = std::io::stdout().flush();
+    say(&format!(
+        "Recording what comes to {} on its way to {} into {file}\nEnd with Ctrl-C.",
+        proxy.addr(),
+        args.to
+    ));
     let _ = signals.forever().next();
     let recorded = proxy.shutdown().with_context(|| file.clone())?;
-    println!("{file}: {} connections, {} frames", recorded.connections, recorded.frames);
+    say(&format!("{file}: {} connections, {} frames", recorded.connections, recorded.frames));
     Ok(())
+}
+
+/// Whoever started this may wait for the address; that nobody reads it is no reason to stop.
+fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
 }
