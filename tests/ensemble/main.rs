@@ -13,5 +13,6 @@ mod cluster;
 mod election;
 mod harness;
 mod learner_sync;
+mod leader_sync;
 mod ports;
 mod proxy;

@@ -381,7 +381,7 @@ impl Leader {
         deadline: Instant,
         what: &'static str,
     ) -> Result<(), LearnerError> {
-        if beginning.is_over || !self.peer.is_running() {
+        if beginning.is_over {
             return Err(LearnerError::Stopped);
         }
         if Instant::now() >= deadline {
