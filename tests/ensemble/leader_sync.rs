@@ -204,35 +204,3 @@ fn what_was_never_committed_is_cut_off() {
     create(&cluster, 1, "b", 10);
     compare(cluster);
 }
-
-#[test]
-fn what_is_proposed_meanwhile_follows_the_cut() {
-    let Some(mut cluster) = start(&setup().tick(2000)) else { return };
-    create(&cluster, OURS, "a", 10);
-    let ids: Vec<usize> = cluster.ids().collect();
-    cluster.await_same_zxid(&ids);
-    cluster.stop_all();
-    append_uncommitted(&cluster, 1, 3);
-    cluster.spawn(2);
-    cluster.spawn(OURS);
-    assert_eq!(cluster.await_leader(&[2, OURS]), OURS);
-    cluster.await_serving(&[2, OURS]);
-    // Nobody but the server that comes can acknowledge the proposals of this client.
-    cluster.node(2).pause();
-    let addr = cluster.node(OURS).addr();
-    let writer = thread::spawn(move || {
-        let patience = std::time::Duration::from_secs(60);
-        let mut client = zabkeeper::client::ZooKeeper::connect(addr, 40_000, patience).unwrap();
-        client.create("/b", None, &Acl::open_unsafe(), CreateMode::Persistent).unwrap();
-        client.close().unwrap();
-    });
-    cluster.await_that("a proposal", || {
-        (cluster.node(OURS).metric("proposal_count")? != "0").then_some(())
-    });
-    cluster.start_node(1);
-    writer.join().unwrap();
-    assert!(cluster.node(1).log().contains("Truncating log to get in sync with the leader"));
-    cluster.node(2).resume();
-    cluster.start_node(4);
-    compare(cluster);
-}
