@@ -12,7 +12,7 @@ mod chains;
 mod cluster;
 mod election;
 mod harness;
-mod learner_sync;
 mod leader_sync;
+mod learner_sync;
 mod ports;
 mod proxy;
