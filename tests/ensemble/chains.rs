@@ -244,3 +244,101 @@ fn silent_sessions_expire_and_pinging_ones_do_not(cluster: &Cluster) {
         }
     }
 }
+
+/// Local sessions write, read and watch like others; nobody else knows them until they need to own a
+/// node.
+fn tell_of_local_sessions(voters: &[Target]) {
+    let setup = ClusterSetup::new(voters)
+        .observers(&voters[1..2])
+        .conf("localSessionsEnabled=true")
+        .conf("localSessionsUpgradingEnabled=true");
+    if !setup.is_possible() {
+        return;
+    }
+    let cluster = Cluster::start(&setup);
+    let acl = Acl::open_unsafe();
+    for id in cluster.ids() {
+        let mut client = cluster.node(id).client(TIMEOUT_MS);
+        let session = client.session_id();
+        let path = format!("/local-{id}");
+        client.create(&path, Some(b"x"), &acl, CreateMode::Persistent).unwrap();
+        client.set(&path, Some(b"y"), -1).unwrap();
+        assert_eq!(client.get(&path, true).unwrap().0.as_deref(), Some(b"y".as_slice()));
+        let elsewhere = cluster.ids().find(|other| *other != id).unwrap();
+        let credentials = client.credentials();
+        let addr = cluster.node(elsewhere).addr();
+        let moved = ZooKeeper::reattach(addr, TIMEOUT_MS, &credentials, Zxid(0), PATIENCE).err();
+        assert!(matches!(moved, Some(ClientError::SessionExpired)), "{id}: {moved:?}");
+
+        let ephemeral = format!("{path}/ephemeral");
+        client.create(&ephemeral, None, &acl, CreateMode::Ephemeral).unwrap();
+        assert_eq!(client.session_id(), session, "it keeps its id");
+        let stat = client.exists(&ephemeral, false).unwrap().unwrap();
+        assert_eq!(stat.ephemeral_owner, session.0);
+        // Now it may move.
+        let mut moved =
+            ZooKeeper::reattach(addr, TIMEOUT_MS, &credentials, Zxid(0), PATIENCE).unwrap();
+        moved.sync(&path).unwrap();
+        assert!(moved.exists(&ephemeral, false).unwrap().is_some());
+        moved.close().unwrap();
+        let mut other = cluster.node(id).client(TIMEOUT_MS);
+        other.sync("/").unwrap();
+        assert!(other.exists(&ephemeral, false).unwrap().is_none());
+        other.close().unwrap();
+        // Of one that ends without ever having been upgraded nothing is heard.
+        let before = cluster.await_same_zxid(&cluster.ids().collect::<Vec<_>>());
+        let mut quiet = cluster.node(id).client(TIMEOUT_MS);
+        quiet.get(&path, false).unwrap();
+        quiet.close().unwrap();
+        let after = cluster.await_same_zxid(&cluster.ids().collect::<Vec<_>>());
+        assert_eq!(before, after, "a local session is no transaction");
+    }
+}
+
+#[test]
+fn local_sessions_of_zabkeeper_are_upgraded() {
+    tell_of_local_sessions(&[Zabkeeper, Zabkeeper, Zabkeeper]);
+}
+
+#[test]
+fn local_sessions_beside_a_java_leader_are_upgraded() {
+    tell_of_local_sessions(&[Zabkeeper, Zabkeeper, Java]);
+}
+
+#[test]
+fn local_sessions_with_java_followers_are_upgraded() {
+    tell_of_local_sessions(&[Java, Java, Zabkeeper]);
+}
+
+#[test]
+fn local_sessions_of_java_are_upgraded() {
+    tell_of_local_sessions(&[Java, Java, Java]);
+}
+
+/// Without upgrades a local session cannot own a node; on the way to that answer nothing is lost.
+fn tell_of_forbidden_upgrades(voters: &[Target]) {
+    let setup = ClusterSetup::new(voters).conf("localSessionsEnabled=true");
+    if !setup.is_possible() {
+        return;
+    }
+    let cluster = Cluster::start(&setup);
+    let acl = Acl::open_unsafe();
+    for id in cluster.ids() {
+        let mut client = cluster.node(id).client(TIMEOUT_MS);
+        let refused = client.create("/ephemeral", None, &acl, CreateMode::Ephemeral).err();
+        let code = refused.as_ref().and_then(ClientError::code);
+        assert_eq!(code, Some(Code::EphemeralOnLocalSession), "{id}: {refused:?}");
+        client.create(&format!("/plain-{id}"), None, &acl, CreateMode::Persistent).unwrap();
+        client.close().unwrap();
+    }
+}
+
+#[test]
+fn upgrades_can_be_forbidden_on_zabkeeper() {
+    tell_of_forbidden_upgrades(&[Zabkeeper, Zabkeeper, Zabkeeper]);
+}
+
+#[test]
+fn upgrades_can_be_forbidden_on_java() {
+    tell_of_forbidden_upgrades(&[Java, Java, Java]);
+}
