@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
 /// A host, by name or address, and a port.
 #[derive(Debug, Clone)]
@@ -18,15 +18,25 @@ pub struct HostPort {
 }
 
 impl HostPort {
-    /// A host and a port.
+    /// A host and a port. An address is kept as Java prints it (`getHostString`): `::1` becomes
+    /// `0:0:0:0:0:0:0:1`.
     pub fn new(host: impl Into<String>, port: u16) -> Self {
-        Self { host: host.into(), port }
+        let host = host.into();
+        let host = match host.parse::<Ipv6Addr>().map(|address| (address, address.to_canonical())) {
+            Ok((_, IpAddr::V4(mapped))) => mapped.to_string(),
+            Ok((address, IpAddr::V6(_))) => {
+                address.segments().map(|segment| format!("{segment:x}")).join(":")
+            }
+            // An empty host is the loopback address.
+            Err(_) if host.is_empty() => "localhost".to_owned(),
+            Err(_) => host,
+        };
+        Self { host, port }
     }
 
     /// All addresses the name has now, IPv4 before IPv6, never empty. Blocks on the name service.
     pub fn resolve_all(&self) -> io::Result<Vec<SocketAddr>> {
-        // A scope or an empty host is left to the resolver; the empty one is Java's loopback.
-        let host = if self.host.is_empty() { "localhost" } else { &self.host };
+        let host = self.host.as_str();
         let mut addresses: Vec<SocketAddr> = (host, self.port).to_socket_addrs()?.collect();
         addresses.sort_by_key(SocketAddr::is_ipv6);
         addresses.dedup();
@@ -149,12 +159,12 @@ mod tests {
     #[test]
     fn addresses_print_as_in_java() {
         assert_eq!(HostPort::new("h", 1).to_string(), "h:1");
-        assert_eq!(HostPort::new("::1", 1).to_string(), "[::1]:1");
+        assert_eq!(HostPort::new("::1", 1).to_string(), "[0:0:0:0:0:0:0:1]:1");
         let two: MultipleAddresses =
             [HostPort::new("b", 2), HostPort::new("::1", 1), HostPort::new("B", 2)]
                 .into_iter()
                 .collect();
-        assert_eq!(two.to_string(), "b:2|[::1]:1");
+        assert_eq!(two.to_string(), "b:2|[0:0:0:0:0:0:0:1]:1");
         let other: MultipleAddresses =
             [HostPort::new("::1", 1), HostPort::new("b", 2)].into_iter().collect();
         assert_eq!(two, other);

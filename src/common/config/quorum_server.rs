@@ -259,8 +259,8 @@ mod tests {
         check("h:2888:3888: PARTICIPANT ", Ok("h:2888:3888:participant"));
         check("h:2888:3888;2181", Ok("h:2888:3888:participant;0.0.0.0:2181"));
         check("h:2888:3888;", Ok("h:2888:3888:participant"));
-        check("h:2888:3888;[::1]:2181", Ok("h:2888:3888:participant;[::1]:2181"));
-        check("[::1]:2888:3888:observer;h:2181", Ok("[::1]:2888:3888:observer;h:2181"));
+        check("h:2888:3888;[::1]:2181", Ok("h:2888:3888:participant;[0:0:0:0:0:0:0:1]:2181"));
+        check("[::1]:2888:3888:observer;h:2181", Ok("[0:0:0:0:0:0:0:1]:2888:3888:observer;h:2181"));
         check("h", Err("does not have the form"));
         check("", Err("does not have the form"));
         check(";", Err("does not have the form"));

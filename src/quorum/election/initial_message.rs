@@ -161,7 +161,8 @@ mod tests {
     fn what_is_sent_is_what_java_sends() {
         let two = message(&[("h", 3888), ("::1", 3889)]);
         assert_eq!(two.encode(false), bytes(-65536, 6, "h:3888"));
-        assert_eq!(two.encode(true), bytes(-65535, 17, "h:3888|[::1]:3889"));
+        let both = "h:3888|[0:0:0:0:0:0:0:1]:3889";
+        assert_eq!(two.encode(true), bytes(-65535, 29, both));
     }
 
     #[test]

@@ -228,3 +228,62 @@ proptest! {
         let _ = QuorumVerifier::from_config_text(&text, &options());
     }
 }
+
+/// What Java made of lines and configurations, recorded by `tests/java/VerifierOracle.java`.
+#[test]
+fn lines_and_configurations_are_read_and_printed_as_java_did() {
+    let recorded = include_str!("../../../tests/golden/quorum/verifiers.tsv");
+    let unhex = |text| String::from_utf8(crate::common::golden::unhex(text)).unwrap();
+    for line in recorded.lines() {
+        let columns: Vec<&str> = line.split('\t').collect();
+        let [kind, text, sids, outcome, output, is_quorum] = columns.as_slice() else {
+            panic!("{line}")
+        };
+        let (text, output) = (unhex(text), unhex(output));
+        let printed = match *kind {
+            "config" | "sparse" => {
+                let options = VerifierOptions { multi_address_enabled: true, ..options() };
+                QuorumVerifier::from_config_text(&text, &options).map(|verifier| {
+                    let sids = sids.split(',').filter(|sid| !sid.is_empty());
+                    let sids = sids.map(|sid| ServerId(sid.parse().unwrap())).collect();
+                    let decides = verifier.contains_quorum(&sids);
+                    assert_eq!(decides.to_string(), *is_quorum, "{sids:?} of\n{text}");
+                    verifier.to_string()
+                })
+            }
+            kind => QuorumServer::parse(ServerId(7), &text, kind == "servers")
+                .map(|server| server.to_string()),
+        };
+        match (printed, *outcome) {
+            (Ok(printed), "ok") if *kind == "sparse" => {
+                let sorted = |text: &str| {
+                    let mut lines: Vec<String> = text.lines().map(sorted_group).collect();
+                    lines.sort();
+                    lines
+                };
+                assert_eq!(sorted(&printed), sorted(&output), "{text}");
+            }
+            (Ok(printed), "ok") => assert_eq!(printed, output, "{text}"),
+            (Err(error), "error") => {
+                // Messages of Java's library are not worth having.
+                let is_javas_own = ["For input string", "Cannot invoke", "Index ", "null"];
+                if !is_javas_own.iter().any(|start| output.starts_with(start)) {
+                    assert_eq!(error.message, output, "{text}");
+                }
+            }
+            (actual, _) => panic!("{text}: {actual:?}, Java: {outcome} {output}"),
+        }
+    }
+}
+
+/// A line with the members of a group sorted.
+fn sorted_group(line: &str) -> String {
+    match line.split_once('=') {
+        Some((key, members)) if key.starts_with("group") => {
+            let mut members: Vec<&str> = members.split(':').collect();
+            members.sort_unstable();
+            format!("{key}={}", members.join(":"))
+        }
+        _ => line.to_owned(),
+    }
+}
