@@ -14,6 +14,7 @@ pub mod quorum_database;
 pub mod quorum_peer;
 pub mod quorum_peer_thread;
 pub mod quorum_words;
+pub mod read_only;
 pub mod session;
 pub mod shutdown;
 pub mod verifier;

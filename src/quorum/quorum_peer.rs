@@ -27,8 +27,12 @@ use crate::metrics::ServerMetrics;
 use crate::proto::{ServerId, Zxid};
 use crate::server::server_role::ServerRole;
 use crate::server::server_slot::ServerSlot;
+use crate::server::zk_database::ZkDatabase;
 use crate::server::zookeeper_server::{Parts, ZooKeeperServer};
 use crate::session::SessionTracker;
+
+/// Logs and snapshots live in this directory below those of the configuration.
+const VERSION_DIR: &str = "version-2";
 
 /// Hears of a voter that looks for a leader.
 pub type OnLookingSid = Arc<dyn Fn(ServerId) + Send + Sync>;
@@ -247,12 +251,22 @@ impl QuorumPeer {
         tracker: Arc<dyn SessionTracker>,
         database: &QuorumDatabase,
     ) -> Arc<ZooKeeperServer> {
+        self.new_server_over(role, tracker, &database.db)
+    }
+
+    /// As [`new_server`](Self::new_server), for who does not own the log.
+    pub fn new_server_over(
+        &self,
+        role: Arc<dyn ServerRole>,
+        tracker: Arc<dyn SessionTracker>,
+        db: &Arc<ZkDatabase>,
+    ) -> Arc<ZooKeeperServer> {
         ZooKeeperServer::new(Parts {
             slot: Arc::clone(&self.server_slot),
             role,
-            snap_dir: database.snap_log.snap_dir().to_owned(),
-            log_dir: database.snap_log.data_log_dir().to_owned(),
-            db: Arc::clone(&database.db),
+            snap_dir: self.config.data_dir.join(VERSION_DIR),
+            log_dir: self.config.data_log_dir.join(VERSION_DIR),
+            db: Arc::clone(db),
             tracker,
             acl_policy: AclPolicy::new(Arc::clone(&self.providers), self.config.skip_acl),
             auth_helper: self.auth_helper.clone(),

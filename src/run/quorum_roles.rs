@@ -10,6 +10,7 @@ use crate::quorum::learner::{follower, observer};
 use crate::quorum::quorum_database::QuorumDatabase;
 use crate::quorum::quorum_peer::QuorumPeer;
 use crate::quorum::quorum_peer_thread::{ReadOnlyServer, RoleResult, Roles};
+use crate::quorum::read_only::ReadOnlyZooKeeperServer;
 use crate::quorum::zab::Vote;
 use crate::server::zk_database::ZkDatabase;
 
@@ -50,9 +51,9 @@ impl Roles for QuorumRoles {
 
     fn serve_read_only(
         &self,
-        _: &Arc<QuorumPeer>,
-        _: &Arc<ZkDatabase>,
+        peer: &Arc<QuorumPeer>,
+        database: &Arc<ZkDatabase>,
     ) -> io::Result<Box<dyn ReadOnlyServer>> {
-        Err(io::ErrorKind::Unsupported.into())
+        Ok(Box::new(ReadOnlyZooKeeperServer::start(peer, database)?))
     }
 }
