@@ -14,5 +14,8 @@ mod election;
 mod harness;
 mod leader_sync;
 mod learner_sync;
+mod mixed;
 mod ports;
 mod proxy;
+mod roles;
+mod scenarios;
