@@ -193,7 +193,7 @@ impl Cluster {
             let mut text = format!(
                 "tickTime={}\ninitLimit=20\nsyncLimit=8\ndataDir={}\nclientPort={}\n\
                  clientPortAddress=127.0.0.1\nadmin.enableServer=false\n\
-                 4lw.commands.whitelist=*\n",
+                 4lw.commands.whitelist=*\npreAllocSize=64\n",
                 self.setup.tick_ms,
                 node.data_dir().display(),
                 node.client_port,
