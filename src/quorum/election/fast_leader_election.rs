@@ -37,7 +37,7 @@ pub struct FastLeaderElection {
 struct Shared {
     peer: Arc<dyn ElectionPeer>,
     manager: Arc<QuorumCnxManager>,
-    inbox: CircularBlockingQueue<Inbox>,
+    inbox: Arc<CircularBlockingQueue<Inbox>>,
     /// Taken out by the thread that looks, for the time it does.
     core: Mutex<Option<ElectionCore>>,
     /// The round and the proposal, for the answers. Written by the thread that looks before it
@@ -47,6 +47,8 @@ struct Shared {
 
 enum Inbox {
     Notification(Notification),
+    /// A server that does not run.
+    Unreachable(ServerId),
     /// A new configuration: the election has to begin anew.
     Abandon,
 }
@@ -63,12 +65,15 @@ impl FastLeaderElection {
             settings.min_notification_interval_ms,
             settings.max_notification_interval_ms,
         );
-        let manager = Arc::new(QuorumCnxManager::new(Arc::clone(&peer))?);
+        let inbox = Arc::new(CircularBlockingQueue::new(INBOX_CAPACITY));
+        let absent = Arc::clone(&inbox);
+        let on_refused = Box::new(move |sid| absent.offer(Inbox::Unreachable(sid)));
+        let manager = Arc::new(QuorumCnxManager::new(Arc::clone(&peer), on_refused)?);
         let published = (core.clock(), core.proposal());
         let shared = Arc::new(Shared {
             peer,
             manager,
-            inbox: CircularBlockingQueue::new(INBOX_CAPACITY),
+            inbox,
             core: Mutex::new(Rank::Leaf, Some(core)),
             published: Mutex::new(Rank::Leaf, published),
         });
@@ -139,6 +144,12 @@ impl Shared {
             self.peer.my_id(),
             history.last_logged_zxid
         );
+        // Who did not run some time ago may run now.
+        for item in self.inbox.drain() {
+            if let Inbox::Notification(_) = item {
+                self.inbox.offer(item);
+            }
+        }
         let mut event = ElectionEvent::Start(history);
         let (mut wait_ms, mut deadline) = (0, None);
         while self.peer.is_running() && self.peer.server_state() == ServerState::Looking {
@@ -164,6 +175,7 @@ impl Shared {
                 Polled::Item(Inbox::Notification(notification)) => {
                     ElectionEvent::Notification(notification)
                 }
+                Polled::Item(Inbox::Unreachable(sid)) => ElectionEvent::Unreachable(sid),
                 Polled::Item(Inbox::Abandon) | Polled::Closed => return None,
                 Polled::TimedOut => {
                     log::info!("Notification time out: {wait_ms} ms");
@@ -188,7 +200,7 @@ impl Shared {
             Inbox::Notification(Notification { sid, vote }) => {
                 (vote.state == ServerState::Looking).then_some(sid)
             }
-            Inbox::Abandon => None,
+            Inbox::Unreachable(_) | Inbox::Abandon => None,
         }));
         let outcome = Vote { state, ..*vote };
         self.manager.supersede(&notification::encode(&outcome, &self.peer.verifier().to_string()));

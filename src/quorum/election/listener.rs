@@ -27,7 +27,8 @@ const BIND_PAUSE: Duration = Duration::from_secs(1);
 /// How long to wait when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Starts a thread for each own address. They end when the manager halts.
+/// Starts a thread for each own address. They end when the manager halts. The first attempt to bind
+/// is over when this returns, so that servers that are started together find each other.
 pub(super) fn start(manager: &Arc<QuorumCnxManager>) -> io::Result<Vec<OwnedThread>> {
     let peer = manager.peer();
     let verifier = peer.verifier();
@@ -41,8 +42,9 @@ pub(super) fn start(manager: &Arc<QuorumCnxManager>) -> io::Result<Vec<OwnedThre
     let start = |address: HostPort| {
         let (manager, left) = (Arc::clone(manager), Arc::clone(&left));
         let name = format!("ListenerHandler-{address}");
+        let first = address.resolve().and_then(listen);
         thread::spawn(name, thread::STACK_BYTES, move || {
-            ListenerHandler { manager, address, left }.run();
+            ListenerHandler { manager, address, left }.run(first);
         })
     };
     addresses.into_iter().map(start).collect()
@@ -56,13 +58,15 @@ struct ListenerHandler {
 }
 
 impl ListenerHandler {
-    fn run(self) {
+    fn run(self, first: io::Result<TcpListener>) {
         let peer = Arc::clone(self.manager.peer());
         let retries_max = peer.election_settings().election_port_bind_retry.max(0);
         let mut failures = 0;
+        let mut attempt = Some(first);
         while retries_max == 0 || failures < retries_max {
             // The name anew each time: the address may have changed (ZOOKEEPER-3991).
-            match self.address.resolve().and_then(listen) {
+            let again = || self.address.resolve().and_then(listen);
+            match attempt.take().unwrap_or_else(again) {
                 Ok(listener) => {
                     let id = peer.my_id();
                     log::info!(

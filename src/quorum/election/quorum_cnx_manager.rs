@@ -42,6 +42,8 @@ pub(super) struct QuorumCnxManager {
     my_id: ServerId,
     stop: StopSignal,
     recv_queue: RecvQueue,
+    /// Hears of servers that refuse to be connected to at all their addresses.
+    on_refused: Box<dyn Fn(ServerId) + Send + Sync>,
     state: Mutex<State>,
 }
 
@@ -71,12 +73,16 @@ struct Connection {
 }
 
 impl QuorumCnxManager {
-    pub(super) fn new(peer: Arc<dyn ElectionPeer>) -> io::Result<Self> {
+    pub(super) fn new(
+        peer: Arc<dyn ElectionPeer>,
+        on_refused: Box<dyn Fn(ServerId) + Send + Sync>,
+    ) -> io::Result<Self> {
         Ok(Self {
             my_id: peer.my_id(),
             peer,
             stop: StopSignal::new()?,
             recv_queue: recv_worker::recv_queue(),
+            on_refused,
             state: Mutex::new(Rank::Leaf, State::default()),
         })
     }
@@ -210,16 +216,23 @@ impl QuorumCnxManager {
     fn initiate_connection(self: &Arc<Self>, sid: ServerId, addresses: &MultipleAddresses) {
         let timeout_ms = self.peer.election_settings().cnx_timeout_ms;
         let timeout = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(5000).max(1));
+        let mut is_refused = true;
         for address in addresses.all_addresses() {
             if self.stop.is_stopped() {
                 return;
             }
             match self.connect_to(address, timeout) {
                 Ok(socket) => return self.start_connection(socket, sid),
-                Err(error) => log::warn!(
-                    "Cannot open channel to {sid} at election address {address}: {error}"
-                ),
+                Err(error) => {
+                    log::warn!(
+                        "Cannot open channel to {sid} at election address {address}: {error}"
+                    );
+                    is_refused &= error.kind() == io::ErrorKind::ConnectionRefused;
+                }
             }
+        }
+        if is_refused {
+            (self.on_refused)(sid);
         }
     }
 

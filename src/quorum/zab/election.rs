@@ -6,8 +6,9 @@
 //!
 //! Different from Java, and not to be seen by others:
 //! - the own vote counts at once instead of coming back through the queues;
-//! - who is chosen by *all* voters leads at once: nobody is left to name a better one. Followers
-//!   wait as in Java, so that the leader listens before they come;
+//! - who is chosen by all voters, but those that refuse connections, leads at once: nobody is left
+//!   to name a better one. It tells the others, who need not wait any longer then, for a quorum
+//!   agrees and the leader leads;
 //! - while it waits for a better vote, a notification of an old round does not restart the wait;
 //!   and servers whose notifications came too late to count are answered when it decides.
 
@@ -83,6 +84,8 @@ pub enum ElectionEvent {
     Start(OwnHistory),
     /// A notification from a voter.
     Notification(Notification),
+    /// The server cannot be connected to, because it does not run: nothing is to be expected of it.
+    Unreachable(ServerId),
     /// The timer ran out.
     Timeout {
         /// Whether to some server everything was sent (Java: `haveDelivered`).
@@ -102,13 +105,13 @@ pub enum ElectionAction {
         /// From now.
         after_ms: u64,
     },
-    /// The election is over.
+    /// The election is over. The votes to send to those in `answer` have the new state.
     Decided {
         /// The leader.
         vote: Vote,
         /// What this server does now.
         state: ServerState,
-        /// Who is looking and may not know the outcome: tell them.
+        /// Who may not know the outcome: tell them.
         answer: BTreeSet<ServerId>,
     },
 }
@@ -173,6 +176,8 @@ pub struct ElectionCore {
     out_of_election: BTreeMap<ServerId, Vote>,
     /// Who agreed with the proposal when it was last asked.
     tracker: Option<SyncedLearnerTracker>,
+    /// Who does not run, as far as is known.
+    unreachable: BTreeSet<ServerId>,
 }
 
 const NO_CANDIDATE: Candidate =
@@ -200,6 +205,7 @@ impl ElectionCore {
             received: BTreeMap::new(),
             out_of_election: BTreeMap::new(),
             tracker: None,
+            unreachable: BTreeSet::new(),
         }
     }
 
@@ -225,7 +231,16 @@ impl ElectionCore {
             ElectionEvent::Timeout { has_delivered } => {
                 self.timeout(view, has_delivered, &mut actions);
             }
+            ElectionEvent::Unreachable(sid) => {
+                self.unreachable.insert(sid);
+                if let Some(tracker) = &self.tracker
+                    && self.is_chosen_by_all(tracker)
+                {
+                    self.decide_proposal(view, &mut actions);
+                }
+            }
             ElectionEvent::Notification(Notification { sid, vote }) => {
+                self.unreachable.remove(&sid);
                 self.notification(view, sid, &vote, &mut actions);
             }
         }
@@ -245,6 +260,7 @@ impl ElectionCore {
         self.received.clear();
         self.out_of_election.clear();
         self.tracker = None;
+        self.unreachable.clear();
         self.proposal = self.own_candidate(view);
         self.broadcast(view, actions);
         self.count_votes(view, actions);
@@ -258,14 +274,14 @@ impl ElectionCore {
         actions: &mut Vec<ElectionAction>,
     ) {
         if let Phase::Finalizing { .. } = self.phase {
-            return self.decide_proposal(actions);
+            return self.decide_proposal(view, actions);
         }
         self.interval_ms = self.interval_ms.saturating_mul(2).min(self.max_interval_ms);
         // With an oracle the quorum may have come to be since, without any message.
         let has_quorum = self.tracker.as_ref().is_some_and(SyncedLearnerTracker::has_all_quorums);
         let has_waited = self.interval_ms != self.min_interval_ms;
         if view.verifier.revalidates_voteset(has_quorum, has_waited) {
-            return self.decide_proposal(actions);
+            return self.decide_proposal(view, actions);
         }
         if has_delivered {
             self.broadcast(view, actions);
@@ -310,16 +326,26 @@ impl ElectionCore {
         vote: &Vote,
         actions: &mut Vec<ElectionAction>,
     ) {
+        let is_looking = vote.state == ServerState::Looking;
         match vote.election_epoch.cmp(&self.clock) {
-            _ if vote.state != ServerState::Looking => {}
-            Ordering::Less => return,
-            Ordering::Equal => {
+            Ordering::Equal if is_looking => {
                 self.received.insert(sid, *vote);
                 let tracker = vote_tracker(view, &self.received, &self.own_vote());
-                if self.proposal.id == self.my_id && tracker.has_all_voters() {
-                    return self.decide_proposal(actions);
+                if self.is_chosen_by_all(&tracker) {
+                    return self.decide_proposal(view, actions);
                 }
+                self.tracker = Some(tracker);
             }
+            Ordering::Equal
+                if vote.state == ServerState::Leading
+                    && sid == vote.id
+                    && vote.candidate() == self.proposal =>
+            {
+                return self.decide_proposal(view, actions);
+            }
+            Ordering::Less if is_looking => return,
+            _ if !is_looking => {}
+            Ordering::Less | Ordering::Equal => {}
             Ordering::Greater => {
                 if let Phase::Finalizing { late } = &mut self.phase {
                     late.insert(sid);
@@ -374,7 +400,7 @@ impl ElectionCore {
             // Compat: kept without its version, so that two such votes need not agree in the epoch.
             self.received.insert(sid, Vote { version: 0, ..*vote });
             if self.is_established(view, &self.received, vote) {
-                return self.decide(outcome, actions);
+                return self.decide(view, outcome, actions);
             }
         }
         // These are of any round: who comes late cannot know the one in which the ensemble was made
@@ -382,7 +408,7 @@ impl ElectionCore {
         self.out_of_election.insert(sid, *vote);
         if self.is_established(view, &self.out_of_election, vote) {
             self.clock = vote.election_epoch;
-            return self.decide(outcome, actions);
+            return self.decide(view, outcome, actions);
         }
         // Of two servers the one that goes on alone has the oracle's word; the other one, which is
         // refused it, may follow (ZOOKEEPER-3922).
@@ -390,7 +416,7 @@ impl ElectionCore {
             && view.verifier.needs_oracle()
             && !view.verifier.ask_oracle()
         {
-            self.decide(outcome, actions);
+            self.decide(view, outcome, actions);
         }
     }
 
@@ -448,11 +474,10 @@ impl ElectionCore {
         }
         let tracker = vote_tracker(view, &self.received, &self.own_vote());
         let has_quorum = tracker.has_all_quorums();
-        let is_chosen_by_all =
-            has_quorum && self.proposal.id == self.my_id && tracker.has_all_voters();
+        let is_chosen_by_all = has_quorum && self.is_chosen_by_all(&tracker);
         self.tracker = Some(tracker);
         if is_chosen_by_all {
-            self.decide_proposal(actions);
+            self.decide_proposal(view, actions);
         } else if has_quorum {
             self.phase = Phase::Finalizing { late: BTreeSet::new() };
             actions.push(ElectionAction::SetTimer { after_ms: FINALIZE_WAIT_MS });
@@ -465,20 +490,31 @@ impl ElectionCore {
         }
     }
 
-    fn decide_proposal(&mut self, actions: &mut Vec<ElectionAction>) {
-        self.decide(self.own_vote(), actions);
+    /// Whether this server is the choice of a quorum and of everybody who can say so.
+    fn is_chosen_by_all(&self, tracker: &SyncedLearnerTracker) -> bool {
+        self.proposal.id == self.my_id
+            && tracker.has_all_voters_but(&self.unreachable)
+            && tracker.has_all_quorums()
     }
 
-    fn decide(&mut self, vote: Vote, actions: &mut Vec<ElectionAction>) {
+    fn decide_proposal(&mut self, view: &ElectionView, actions: &mut Vec<ElectionAction>) {
+        self.decide(view, self.own_vote(), actions);
+    }
+
+    fn decide(&mut self, view: &ElectionView, vote: Vote, actions: &mut Vec<ElectionAction>) {
         let state = match self.history.learner_type {
             _ if vote.id == self.my_id => ServerState::Leading,
             LearnerType::Participant => ServerState::Following,
             LearnerType::Observer => ServerState::Observing,
         };
-        let answer = match std::mem::replace(&mut self.phase, Phase::Idle) {
+        let mut answer = match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Finalizing { late } => late,
             Phase::Looking | Phase::Idle => BTreeSet::new(),
         };
+        if state == ServerState::Leading {
+            answer.extend(view.voters());
+            answer.remove(&self.my_id);
+        }
         actions.push(ElectionAction::Decided { vote, state, answer });
     }
 }

@@ -60,9 +60,12 @@ impl SyncedLearnerTracker {
         self.pairs.iter().all(|pair| pair.verifier.contains_quorum(&pair.acks))
     }
 
-    /// Whether every voter of every configuration has acknowledged.
-    pub fn has_all_voters(&self) -> bool {
-        self.pairs.iter().all(|pair| pair.acks.len() == pair.verifier.voting_members().len())
+    /// Whether every voter of every configuration has acknowledged, but those in `absent`.
+    pub fn has_all_voters_but(&self, absent: &BTreeSet<ServerId>) -> bool {
+        self.pairs.iter().all(|pair| {
+            let mut voters = pair.verifier.voting_members().keys();
+            voters.all(|sid| pair.acks.contains(sid) || absent.contains(sid))
+        })
     }
 
     /// Whether `sids`, whoever has acknowledged, contain a quorum of every configuration.

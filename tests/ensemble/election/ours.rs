@@ -114,6 +114,17 @@ fn a_server_with_several_addresses_is_found_at_one_that_works() {
 }
 
 #[test]
+fn servers_find_each_other_by_ipv6() {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        eprintln!("skipped: there is no IPv6 here");
+        return;
+    }
+    let port = crate::support::server::free_port;
+    let config = format!("server.1=[::1]:1:{}\nserver.2=[::1]:1:{}\n", port(), port());
+    assert_eq!(leaders(&ensemble(&config, &[1, 2])), [2, 2]);
+}
+
+#[test]
 fn all_addresses_can_be_listened_on() {
     let config = Network::new().config(&[1, 2], &[]);
     let port = crate::support::server::free_port();

@@ -111,6 +111,10 @@ fn tell(story: &str) -> String {
                 let event = match rest {
                     "start" => ElectionEvent::Start(history),
                     "timeout" => ElectionEvent::Timeout { has_delivered: true },
+                    _ if rest.starts_with("unreachable ") => {
+                        let sid = number(rest, "unreachable").unwrap();
+                        ElectionEvent::Unreachable(ServerId(sid))
+                    }
                     "timeout, nothing was sent" => ElectionEvent::Timeout { has_delivered: false },
                     _ => {
                         let sid = rest.split_whitespace().next().unwrap().parse().unwrap();
