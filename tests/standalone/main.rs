@@ -12,31 +12,20 @@ mod hostile;
 mod in_process;
 mod limits;
 mod log_records;
-mod multi;
 mod nodes;
-mod quotas;
 mod random;
-mod reaper;
 mod roles;
+mod scenarios;
 mod sessions;
 mod settings;
 mod starts;
 mod storage_settings;
-mod watches;
 mod words;
 
 use support::both::Flavor;
 
 /// Everything on: all four-letter words, TTL nodes, sessions up to a minute; the reaper hardly ever.
-pub static PLAIN: Flavor = Flavor::new(
-    &[
-        "4lw.commands.whitelist=*",
-        "extendedTypesEnabled=true",
-        "minSessionTimeout=1000",
-        "maxSessionTimeout=60000",
-    ],
-    &["znode.container.checkIntervalMs=3600000"],
-);
+pub static PLAIN: Flavor = Flavor::named("plain");
 
 /// As it comes: nothing configured.
-pub static DEFAULTS: Flavor = Flavor::new(&[], &["znode.container.checkIntervalMs=3600000"]);
+pub static DEFAULTS: Flavor = Flavor::named("defaults");

@@ -44,14 +44,6 @@ story!(b11_session_password_is_java_random on PLAIN, |s| {
     s.note(format!("the counter's low bits are {} free", if clock > 0 { "not" } else { "quite" }));
 });
 
-story!(timeouts_are_clamped on PLAIN, |s| {
-    for timeout in [0, -1, 1, 999, 1000, 1001, 2000, 4567, 60_000, 60_001, i32::MAX, i32::MIN] {
-        s.note(format!("asking for {timeout}"));
-        let mut a = s.client_for("a", timeout);
-        a.close();
-    }
-});
-
 story!(b29_connect_request_with_and_without_the_read_only_byte on PLAIN, |s| {
     for read_only in [None, Some(false), Some(true)] {
         let mut wire = s.raw();
@@ -90,60 +82,6 @@ story!(connect_request_variants on PLAIN, |s| {
     s.note(format!("{} bytes", frame.len()));
     wire.send(1, OpCode::CloseSession.as_i32(), &[]);
     wire.packet();
-});
-
-story!(b26_zxid_ahead_of_the_server_is_closed_without_an_answer on PLAIN, |s| {
-    let mut a = s.client("a");
-    let now = a.ping().unwrap().header.zxid;
-    let ahead = ConnectRequest { last_zxid_seen: now + 1000, ..new_session(5000) };
-    s.connect("ahead", &ahead);
-    let equal = ConnectRequest { last_zxid_seen: now, ..new_session(5000) };
-    s.connect("equal", &equal).unwrap().close();
-    let old_ahead = ConnectRequest {
-        last_zxid_seen: i64::MAX,
-        ..old_session(a.id, &a.passwd, 5000)
-    };
-    s.connect("old", &old_ahead);
-    a.ping();
-});
-
-story!(b26_wrong_password_and_unknown_session on PLAIN, |s| {
-    let mut a = s.client("a");
-    let mut wrong = a.passwd;
-    wrong[0] ^= 1;
-    s.connect("wrong", &old_session(a.id, &wrong, 5000));
-    s.connect("zeros", &old_session(a.id, &[0; 16], 5000));
-    let none = ConnectRequest { passwd: None, ..old_session(a.id, &a.passwd, 5000) };
-    s.connect("none", &none);
-    let short = ConnectRequest { passwd: Some(Arc::from([1; 3])), ..old_session(a.id, &a.passwd, 1) };
-    s.connect("short", &short);
-    // Java ends the connection of the session that was asked for before it looks at the password;
-    // the session itself does not suffer.
-    a.expect_closed();
-    let mut a = s.reattach("a", &a);
-    a.ping();
-    let unknown = 0x0100_0000_0000_4711;
-    s.connect("unknown", &old_session(unknown, &java_random_bytes(unknown), 5000));
-    s.connect("negative", &old_session(-1, &java_random_bytes(-1), 5000));
-    let (id, passwd) = (a.id, a.passwd);
-    a.close();
-    s.connect("closed", &old_session(id, &passwd, 5000));
-    let without_byte = ConnectRequest { read_only: None, ..old_session(id, &passwd, 5000) };
-    s.connect("closed, old client", &without_byte);
-});
-
-story!(reattaching_moves_the_session_to_the_new_connection on PLAIN, |s| {
-    let mut a = s.client("a");
-    a.create("/t/e", "", 1);
-    let mut again = s.connect("again", &old_session(a.id, &a.passwd, 7000)).unwrap();
-    a.expect_closed();
-    again.exists("/t/e", false);
-    again.set("/t/e", "x", -1);
-    let mut third = s.connect("third", &old_session(a.id, &a.passwd, 100_000)).unwrap();
-    again.expect_closed();
-    third.ephemerals("/");
-    third.close();
-    s.client("b").exists("/t/e", false);
 });
 
 story!(b24_replies_come_in_order_of_requests on PLAIN, |s| {
@@ -310,18 +248,6 @@ fn pause_or_end(wire: &mut Wire, is_open: bool) -> bool {
     std::thread::park_timeout(pause);
     false
 }
-
-story!(expiry_removes_ephemerals_and_fires_watches on QUICK, |s| {
-    let mut a = s.client_for("a", 600);
-    let mut b = s.client_for("b", 4000);
-    a.create("/t/e1", "", 1);
-    b.exists("/t/e1", true);
-    b.children("/t", true);
-    a.cut();
-    b.event(Duration::from_secs(3));
-    b.event(Duration::from_secs(3));
-    b.children("/t", false);
-});
 
 story!(a_connection_that_never_says_hello_is_dropped on QUICK, |s| {
     let mut silent = s.raw();

@@ -4,8 +4,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use zabkeeper::jute::Jute;
-use zabkeeper::proto::messages::ReconfigRequest;
-use zabkeeper::proto::{Acl, OpCode, perms};
+use zabkeeper::proto::{Acl, OpCode};
 
 use crate::story;
 use crate::support::both::{Flavor, check_lines};
@@ -16,8 +15,7 @@ use crate::support::{PATIENCE, wait_until};
 
 static ENFORCED_AUTH: Flavor =
     Flavor::bare(&["enforce.auth.enabled=true", "enforce.auth.schemes=digest"], &[]);
-static SKIP_ACL: Flavor =
-    Flavor::new(&["skipACL=yes", "reconfigEnabled=true", "4lw.commands.whitelist=ruok, isro"], &[]);
+static SKIP_ACL: Flavor = Flavor::named("skip_acl");
 static SHA_256: Flavor = Flavor::bare(
     &["closeSessionTxn.enabled=false", "4lw.commands.whitelist=*"],
     &["zookeeper.DigestAuthenticationProvider.digestAlg=SHA-256", "zookeeper.digest.enabled=false"],
@@ -56,43 +54,6 @@ story!(enforced_authentication on ENFORCED_AUTH, |s| {
     if again.exists("/x", false).is_some() {
         again.expect_closed();
     }
-});
-
-story!(skip_acl_checks_nothing on SKIP_ACL, |s| {
-    let mut a = s.client("a");
-    a.create_acl("/t/n", "secret", vec![Acl::new(0, "world", "anyone")], 0);
-    a.get("/t/n", false);
-    a.set("/t/n", "x", -1);
-    a.create("/t/n/c", "", 0);
-    a.children("/t/n", false);
-    a.get_acl("/t/n");
-    a.set_acl("/t/n", vec![Acl::new(perms::READ, "digest", "a:b")], -1);
-    a.get_acl("/t/n");
-    a.delete("/t/n/c", -1);
-    a.create_acl("/t/empty", "", vec![], 0);
-    a.create_acl("/t/bad", "", vec![Acl::new(31, "nonsense", "x")], 0);
-    a.get_acl("/t/bad");
-    a.create_acl("/t/auth", "", vec![Acl::new(31, "auth", "")], 0);
-    a.get_acl("/t/auth");
-    a.set_acl("/t/n", vec![], -1);
-    a.add_watch("/t/n", 1);
-    a.set("/t/n", "y", -1);
-    a.get("/zookeeper/config", false);
-    a.set("/zookeeper/config", "y", 77);
-});
-
-story!(reconfig_of_a_standalone_server_is_unimplemented on SKIP_ACL, |s| {
-    let mut a = s.client("a");
-    for new_members in [None, Some("server.1=127.0.0.1:1:2;3".to_owned())] {
-        let request = ReconfigRequest {
-            joining_servers: None,
-            leaving_servers: None,
-            new_members,
-            cur_config_id: -1,
-        };
-        a.call_raw(OpCode::Reconfig.as_i32(), &request.to_bytes(), "reconfig");
-    }
-    a.ping();
 });
 
 story!(b39_the_whitelist_names_words on SKIP_ACL, |s| {

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use parking_lot::{Mutex, MutexGuard};
+use zabkeeper::compare::driver::Driver;
+use zabkeeper::compare::script::Script;
 use zabkeeper::jute::{Input, Jute};
 use zabkeeper::proto::OpCode;
 use zabkeeper::proto::messages::{
@@ -27,6 +29,8 @@ pub const SUPER_TOKEN: &str = "super:secret";
 /// A configuration whose servers are started at the first use and shared by all its stories, which
 /// take turns.
 pub struct Flavor {
+    /// One of those of `zabkeeper compare`.
+    named: Option<&'static str>,
     conf: &'static [&'static str],
     properties: &'static [&'static str],
     tick_ms: u32,
@@ -39,6 +43,7 @@ impl Flavor {
     /// Every story begins with an empty node `/t`, and leaves nothing behind.
     pub const fn new(conf: &'static [&'static str], properties: &'static [&'static str]) -> Flavor {
         Flavor {
+            named: None,
             conf,
             properties,
             tick_ms: 500,
@@ -46,6 +51,13 @@ impl Flavor {
             java: OnceLock::new(),
             zabkeeper: OnceLock::new(),
         }
+    }
+
+    /// One of those of `zabkeeper compare`.
+    pub const fn named(name: &'static str) -> Flavor {
+        let mut flavor = Flavor::new(&[], &[]);
+        flavor.named = Some(name);
+        flavor
     }
 
     /// Without `/t` and without clearing, for servers that would refuse it.
@@ -71,6 +83,13 @@ impl Flavor {
             Target::Zabkeeper => &self.zabkeeper,
         };
         let server = cell.get_or_init(|| {
+            if let Some(name) = self.named {
+                let known = zabkeeper::compare::flavor::Flavor::named(name).expect("a flavour");
+                let setup = known.setup();
+                let (conf, properties, tick_ms) = (setup.conf, setup.properties, setup.tick_ms);
+                let setup = Setup { conf, properties, tick_ms };
+                return Mutex::new(TestServer::start(target, &setup));
+            }
             let mut properties = self.properties.to_vec();
             let digest =
                 format!("zookeeper.DigestAuthenticationProvider.superDigest={SUPER_DIGEST}");
@@ -87,6 +106,21 @@ impl Flavor {
             server.restart();
         }
         server
+    }
+
+    /// The transcript of a script, as lines; with `hides_zxids` they are masked.
+    pub fn play(&self, target: Target, script: &Script, hides_zxids: bool) -> Vec<String> {
+        let server = self.server(target);
+        clear(&server);
+        set_stage(&server);
+        let mut driver = Driver::new(server.addr());
+        if hides_zxids {
+            driver.hide_zxids();
+        }
+        for step in &script.steps {
+            driver.step(step);
+        }
+        driver.finish().story(script)
     }
 
     /// The transcript of one run.
