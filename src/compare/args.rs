@@ -67,6 +67,9 @@ pub struct RunArgs {
     /// Print what both sides answer to `--replay` and `--script`, also where it is the same.
     #[arg(long)]
     pub show: bool,
+    /// Stop at the first script that shows an unexplained difference.
+    #[arg(long)]
+    pub fail_fast: bool,
     /// Do not shorten the sequences that show a difference.
     #[arg(long)]
     pub no_shrink: bool,

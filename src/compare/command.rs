@@ -49,6 +49,7 @@ pub fn compare(args: &RunArgs) -> Result<Report> {
         right,
         jobs: usize::try_from(args.jobs)?,
         shrinks: !args.no_shrink,
+        fails_fast: args.fail_fast,
         has_progress: std::io::stderr().is_terminal() || args.random.is_some(),
     };
     if let Some(script) = given_script(args)? {

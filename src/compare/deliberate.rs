@@ -9,7 +9,7 @@ use std::fmt::Write;
 
 use super::mask;
 use super::report::{self, Report};
-use super::script::{Action, Call, Request, Script};
+use super::script::{Action, Call, Request, Script, Step};
 use super::transcript::{Entry, Seen, Transcript};
 use crate::client::Reply;
 use crate::jute::{Input, Jute};
@@ -75,10 +75,7 @@ pub const TABLE: &[Deliberate] = &[
         scenario: "malformed/create_session_by_a_client",
         is_certain: true,
         skews_zxids: false,
-        matches: |case| {
-            case.request().is_some_and(|request| request.op() == OpCode::CreateSession.as_i32())
-                && case.here.code() == Some(Code::Unimplemented)
-        },
+        matches: create_session,
     },
     Deliberate {
         id: "create-ttl-without-ttl-flag",
@@ -310,9 +307,28 @@ fn undecodable_write(case: &Case<'_>) -> bool {
         && case.java.offset().map(|zxid| zxid + 1) == case.here.offset()
 }
 
+/// The request, or the wait for the end of the connection behind it, which Java ends at once.
+fn create_session(case: &Case<'_>) -> bool {
+    let is_it = |step: &Step| match &step.action {
+        Action::Send(Call { request, .. }) => request.op() == OpCode::CreateSession.as_i32(),
+        _ => false,
+    };
+    let Some(step) = case.script.steps.get(case.step) else { return false };
+    let before = case.step.checked_sub(1).and_then(|at| case.script.steps.get(at));
+    let only = |said: &Said<'_>, seen: &Seen| matches!(said.entries, [one] if one.seen == *seen);
+    match step.action {
+        Action::Ends => {
+            before.is_some_and(|before| is_it(before) && before.who == step.who)
+                && only(&case.java, &Seen::Gone)
+                && only(&case.here, &Seen::Closed)
+        }
+        _ => is_it(step) && case.here.code() == Some(Code::Unimplemented),
+    }
+}
+
 /// The request, or whatever comes behind it: Java is dead.
 fn poisonous_ttl(case: &Case<'_>) -> bool {
-    let is_poison = |step: &super::script::Step| match &step.action {
+    let is_poison = |step: &Step| match &step.action {
         Action::Send(Call { request: Request::CreateTtl(r), .. }) => {
             (0..=4).contains(&r.flags) && r.ttl < 0
         }

@@ -74,7 +74,7 @@ pub fn compare(script: &Script, left: &mut Transcript, right: &mut Transcript) -
             || "(the end: what is still on its way, and closeSession)".to_owned(),
             ToString::to_string,
         );
-        let (one_lines, other_lines) = (one.lines(), other.lines());
+        let (one_lines, other_lines) = differing_lines(&one, &other);
         let deliberate = deliberate::explain(script, step, one.said(), other.said());
         let skew = deliberate
             .filter(|found| found.skews_zxids)
@@ -94,6 +94,23 @@ pub fn compare(script: &Script, left: &mut Transcript, right: &mut Transcript) -
         }
     }
     compared
+}
+
+/// No more lines are shown as they are; of more only those that differ.
+const LINES_MAX: usize = 6;
+
+/// The lines of both sides, without those in the same place that are the same when there are many.
+fn differing_lines(one: &During<'_>, other: &During<'_>) -> (Vec<String>, Vec<String>) {
+    let (mut left, mut right) = (one.lines(), other.lines());
+    if left.len() == right.len() && left.len() > LINES_MAX {
+        let differs: Vec<bool> =
+            one.masked().iter().zip(&other.masked()).map(|(a, b)| a != b).collect();
+        let mut keep = differs.iter();
+        left.retain(|_| keep.next().copied().unwrap_or(true));
+        let mut keep = differs.iter();
+        right.retain(|_| keep.next().copied().unwrap_or(true));
+    }
+    (left, right)
 }
 
 fn during(transcript: &Transcript, step: usize) -> During<'_> {

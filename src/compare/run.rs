@@ -36,6 +36,8 @@ pub struct Bench<'a> {
     pub jobs: usize,
     /// Whether differing scripts are made shorter.
     pub shrinks: bool,
+    /// Whether to stop at the first unexplained difference.
+    pub fails_fast: bool,
     /// Whether to tell on standard error how far it is.
     pub has_progress: bool,
 }
@@ -205,6 +207,9 @@ impl Shared<'_> {
 
     /// The next script, if possible one for the configuration that is running.
     fn take(&self, flavor: Option<&Flavor>) -> Option<Work> {
+        if self.bench.fails_fast && self.different.load(Ordering::Relaxed) > 0 {
+            return None;
+        }
         let mut work = self.work.lock();
         let fitting = work.iter().rposition(|one| Some(one.flavor) == flavor);
         match fitting {

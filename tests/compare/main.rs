@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod data_dirs;
+mod engine;
+mod middleman;
+mod mutants;
 mod replay;
 mod report;
 mod servers;

@@ -13,7 +13,6 @@ mod in_process;
 mod limits;
 mod log_records;
 mod nodes;
-mod random;
 mod roles;
 mod scenarios;
 mod sessions;

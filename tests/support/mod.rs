@@ -13,7 +13,6 @@
 
 pub mod both;
 pub mod peer;
-pub mod random;
 pub mod server;
 pub mod wire;
 

@@ -25,11 +25,11 @@ impl Default for Picture {
 }
 
 impl Picture {
-    /// A path to ask for: mostly one that there is.
+    /// A path to ask for: mostly one that there is. Never the root, which remembers what ran before.
     pub fn path(&self, dice: &mut Dice) -> String {
         match dice.roll(40) {
             0 => {
-                let odd = ["/t/", "/t//a", "bad", "/t/a/.", "", "/t/\u{1}", "/zookeeper", "/t/é"];
+                let odd = ["/t/", "/t//a", "bad", "/t/a/.", "/t/\u{1}", "/zookeeper", "/t/é"];
                 dice.one_of(&odd).to_owned()
             }
             1..=6 => self.new_path(dice),
@@ -40,7 +40,7 @@ impl Picture {
     /// A path for a create: below one that there is.
     pub fn new_path(&self, dice: &mut Dice) -> String {
         if dice.is_one_in(40) {
-            return dice.one_of(&["/t/a/..", "/t", "t", "/t/a/", "/zookeeper/n"]).to_owned();
+            return dice.one_of(&["/t/a/..", "/t", "t", "/t/a/"]).to_owned();
         }
         let mut parent = self.known(dice);
         if parent.matches('/').count() >= DEPTH_MAX {

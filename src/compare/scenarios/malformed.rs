@@ -307,6 +307,7 @@ fn create_session_by_a_client() -> Scenario {
     s.step(&who, Action::Open(Hello::new(5000)));
     let op = OpCode::CreateSession.as_i32();
     s.script.steps.push(Step::send(&who, Request::Any { op, body: vec![0, 0, 0x10, 0] }));
+    s.step(&who, Action::Ends);
     scenario("create_session_by_a_client", s.script)
 }
 
