@@ -26,8 +26,12 @@ use crate::quorum::quorum_peer::QuorumPeer;
 use crate::quorum::quorum_peer_thread::RoleResult;
 use crate::quorum::session::leader_session_tracker::LeaderSessionTracker;
 use crate::quorum::zab::epoch::StateSummary;
+use crate::quorum::zab::proposals::ProposeError;
 use crate::quorum::zab::synced_learner_tracker::SyncedLearnerTracker;
 use crate::session::SessionTrackerSettings;
+
+/// How long a leader that hands over waits for its last commits to be sent.
+const HAND_OVER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Leads until it is over; gives the database back with all threads joined and the log closed.
 pub fn lead(peer: &Arc<QuorumPeer>, mut database: QuorumDatabase) -> RoleResult {
@@ -173,6 +177,10 @@ fn tick(
     loop {
         match events.recv_timeout(half_tick) {
             Ok(LeaderEvent::End(why)) => return why,
+            Ok(LeaderEvent::HandOver) => {
+                hand_over(leader);
+                return ProposeError::RolledOver.to_string();
+            }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return "nobody is left".to_owned(),
         }
@@ -197,6 +205,16 @@ fn tick(
         for link in learners {
             link.ping(last_proposed, time::elapsed_ms(), sync_timeout_ms);
         }
+    }
+}
+
+/// Lets the learners have what was committed last, before they are left alone.
+fn hand_over(leader: &Leader) {
+    let learners = leader.learners();
+    learners.iter().for_each(|link| link.close_after_flush());
+    let deadline = Instant::now() + HAND_OVER_PATIENCE;
+    while Instant::now() < deadline && learners.iter().any(|link| !link.is_closed()) {
+        std::thread::park_timeout(Duration::from_millis(5));
     }
 }
 

@@ -49,6 +49,8 @@ const FIRST_LINK_ID: u64 = Session::OWNER_ME + 1;
 pub enum LeaderEvent {
     /// The role has to end, for this reason.
     End(String),
+    /// The counter has come to its end, and everything that was proposed is committed.
+    HandOver,
 }
 
 /// The beginning of the epoch, as the threads of learners wait for it.
@@ -189,6 +191,10 @@ impl Leader {
     /// The role has to end. Any thread; the first reason counts.
     pub fn end(&self, why: impl Into<String>) {
         let _ = self.events.send(LeaderEvent::End(why.into())); // It ends already.
+    }
+
+    fn hand_over(&self) {
+        let _ = self.events.send(LeaderEvent::HandOver); // It ends already.
     }
 
     /// Wakes all that wait for the epoch to begin: it will not.
@@ -426,7 +432,7 @@ impl Leader {
             Some(error @ ProposeError::RolledOver) => {
                 log::warn!("{error}");
                 if is_handed_over {
-                    self.end(error.to_string());
+                    self.hand_over();
                 }
             }
             Some(error @ ProposeError::NotNext { .. }) => self.end(error.to_string()),
@@ -508,7 +514,7 @@ impl Leader {
             processor.commit(commits);
         }
         if state.proposals.as_ref().is_some_and(Proposals::is_ready_to_hand_over) {
-            self.end(ProposeError::RolledOver.to_string());
+            self.hand_over();
         }
     }
 

@@ -190,6 +190,16 @@ impl LearnerLink {
         }
     }
 
+    /// Ends the connection once everything queued so far is written.
+    pub fn close_after_flush(&self) {
+        self.queue(OutPacket::End);
+    }
+
+    /// Whether the connection has ended.
+    pub fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
+    }
+
     /// The work of the thread `Sender-`*addr* (`sendPackets`): takes what has queued up, writes it,
     /// until the connection ends.
     pub fn send_packets(&self, metrics: &ServerMetrics) {
@@ -239,7 +249,7 @@ impl LearnerLink {
                     let waited_ms = time::elapsed_ms().saturating_sub(since_ms);
                     metrics.learner_handler_qp_time_ms.add(&key, waited_ms);
                 }
-                OutPacket::End => return Ok(()),
+                OutPacket::End => return writer.flush(),
             }
         }
     }

@@ -12,6 +12,8 @@ mod learner_master;
 mod learner_sync_throttler;
 mod proposal_request_processor;
 mod sync_follower;
+#[cfg(test)]
+mod tests;
 mod to_be_applied_request_processor;
 mod txn_log_source;
 

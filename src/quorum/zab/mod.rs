@@ -12,7 +12,7 @@ pub mod sync_limit_check;
 pub mod sync_plan;
 pub mod synced_learner_tracker;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod vote;
 
 pub use vote::{Candidate, ServerState, Vote, supersedes};
