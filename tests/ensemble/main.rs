@@ -19,3 +19,4 @@ mod ports;
 mod proxy;
 mod roles;
 mod scenarios;
+mod read_only;
