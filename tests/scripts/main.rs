@@ -1,9 +1,11 @@
-//! `scripts/zkServer.sh` driven as an operator does: words, environment variables, output lines,
-//! exit codes. Where Java's script says something, the same is expected here.
+//! The scripts driven as an operator does. Here `scripts/zkServer.sh`: words, environment variables,
+//! output lines, exit codes. Where Java's script says something, the same is expected here.
 //!
 //! Most tests have a stand-in for the server behind the script, for they are about the script; the
 //! last ones have the product.
 #![expect(clippy::unwrap_used, reason = "a test: failing is its work")]
+
+mod compare_with_java;
 
 use std::fs;
 use std::net::TcpListener;
