@@ -22,6 +22,7 @@ use zabkeeper::persistence::{
 use zabkeeper::proto::EventType;
 use zabkeeper::proto::messages::{ConnectRequest, RequestHeader};
 use zabkeeper::proto::{Acl, OpCode, TxnLogEntry, Zxid};
+use zabkeeper::quorum::verifier::{QuorumVerifier, VerifierOptions};
 use zabkeeper::server::request_body::RequestBody;
 use zabkeeper::tree::{DataTree, TreeOptions, WatchSink, WatcherId};
 
@@ -196,6 +197,19 @@ pub fn requests(data: &[u8]) {
     }
 }
 
+/// A notification between servers, with the configuration it carries.
+pub fn notification(data: &[u8]) {
+    let Ok(read) = zabkeeper::quorum::election::notification::decode(data) else { return };
+    let Some(text) = &read.config else { return };
+    assert!(text.len() <= 3 * data.len(), "a replacement takes three bytes");
+    let options = VerifierOptions { standalone_enabled: true, ..VerifierOptions::default() };
+    let Ok(verifier) = QuorumVerifier::from_config_text(text, &options) else { return };
+    let voters = verifier.voting_members().keys().copied().collect();
+    let _ = verifier.contains_quorum(&voters);
+    // Odd names of hosts need not survive this.
+    let _ = QuorumVerifier::from_config_text(&verifier.to_string(), &options);
+}
+
 /// The text of a configuration file.
 pub fn config(data: &[u8]) {
     if let Ok(configuration) = parse_config(data) {
@@ -221,6 +235,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "txn_log", run: txn_log, seeds: seeds::txn_logs },
     Target { name: "snapshot", run: snapshot, seeds: seeds::snapshots },
     Target { name: "apply", run: apply, seeds: seeds::applied },
+    Target { name: "notification", run: notification, seeds: seeds::notifications },
     Target { name: "config", run: config, seeds: seeds::configs },
     Target { name: "requests", run: requests, seeds: seeds::requests },
 ];

@@ -6,7 +6,9 @@ use zabkeeper::jute::{Jute, OutputExt};
 use zabkeeper::proto::messages::*;
 use zabkeeper::proto::multi::{MultiOp, MultiOperationRecord};
 use zabkeeper::proto::txn::*;
-use zabkeeper::proto::{Acl, OpCode, SessionId, TxnLogEntry, Zxid};
+use zabkeeper::proto::{Acl, OpCode, ServerId, SessionId, TxnLogEntry, Zxid};
+use zabkeeper::quorum::election::notification;
+use zabkeeper::quorum::zab::Vote;
 
 use super::adler;
 
@@ -252,6 +254,16 @@ pub fn applied() -> Vec<Vec<u8>> {
             delete("/"),
         ]),
     ]
+}
+
+/// The forms of notifications, with either kind of quorum.
+pub fn notifications() -> Vec<Vec<u8>> {
+    let vote = Vote::looking(ServerId(3), Zxid(0x5_0000_0007), 9, 6);
+    let majority = "server.1=a:1:2:participant;0.0.0.0:3\nserver.2=[::1]:1:2:observer\nversion=1f";
+    let hierarchy =
+        "server.1=a:1:2\nserver.2=b:1:2\ngroup.1=1:2\nweight.1=1\nweight.2=0\nversion=0";
+    let whole = notification::encode(&vote, majority);
+    vec![whole[..28].to_vec(), whole[..40].to_vec(), notification::encode(&vote, hierarchy), whole]
 }
 
 /// The sample, and a file with a bit of everything.

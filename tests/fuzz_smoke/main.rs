@@ -134,7 +134,7 @@ macro_rules! targets {
     };
 }
 
-targets! { packet connect txn txn_log snapshot apply config requests }
+targets! { packet connect txn txn_log snapshot apply notification config requests }
 
 fn target(name: &str) -> &'static Target {
     TARGETS.iter().find(|target| target.name == name).unwrap()
