@@ -450,12 +450,26 @@ impl Leader {
         let mut actions = Vec::new();
         let mut state = self.state.lock();
         let Some(proposals) = &mut state.proposals else { return };
+        for entry in
+            zxids.iter().filter(|z| self.is_sampled(**z)).map(|z| proposals.outstanding(*z))
+        {
+            if let Some(entry) = entry {
+                let latency_ms = time::wall_ms().saturating_sub(entry.header.time);
+                self.peer.metrics().ack_latency.add(&from.sid.to_string(), latency_ms);
+            }
+        }
         let future = proposals.ack_all(from, zxids, &mut actions);
         self.carry_out(&mut state, actions);
         drop(state);
         if future > 0 {
             log::warn!("Trying to commit {future} future proposals: {zxids:?} from {}", from.sid);
         }
+    }
+
+    /// Whether the latency of acknowledgements of this one is measured.
+    fn is_sampled(&self, zxid: Zxid) -> bool {
+        let every = i64::from(self.peer.settings().leader_ack_logging_frequency);
+        every > 0 && zxid.0 % every == 0
     }
 
     /// A learner asks for everything proposed so far (`processSync`).
@@ -619,6 +633,10 @@ impl LearnerMaster for Leader {
         drop(state);
         let removed = self.learners.lock().remove(&link.id());
         drop(removed);
+    }
+
+    fn my_id(&self) -> ServerId {
+        self.peer.my_id()
     }
 
     fn next_follower_counter(&self) -> ServerId {

@@ -20,11 +20,12 @@ use super::learner_master::LearnerMaster;
 use crate::common::net_utils::HostPort;
 use crate::common::sync::{Mutex, Rank};
 use crate::common::thread::{self, OwnedThread};
+use crate::proto::ServerId;
 
 /// Pending connections. Learners come all at once after an election.
 const BACKLOG: i32 = 128;
-/// Connections that have not introduced themselves yet, or are learners: more are refused.
-const HANDLERS_MAX: usize = 1024;
+/// Connections that have not introduced themselves yet, or are learners, at most.
+const HANDLERS_MAX: usize = 512;
 /// A wait after an error that will not go away at once, such as too many open files.
 const ERROR_WAIT: Duration = Duration::from_millis(100);
 
@@ -186,8 +187,14 @@ impl Shared {
         };
         drop(ended);
         let leader = &self.leader;
-        if leader.learners().len() >= HANDLERS_MAX {
-            return Err(io::Error::other("too many learners"));
+        let learners = leader.learners();
+        if learners.len() >= HANDLERS_MAX {
+            // A flood of connections must not keep learners out: the oldest one that has not even
+            // said who it is gives way.
+            match learners.iter().find(|link| link.sid() == ServerId::NONE && !link.is_closed()) {
+                Some(silent) => silent.close(),
+                None => return Err(io::Error::other("too many learners")),
+            }
         }
         socket.set_read_timeout(Some(Duration::from_millis(leader.init_timeout_ms().max(1))))?;
         socket.set_nodelay(leader.peer().settings().leader_nodelay)?;

@@ -160,6 +160,11 @@ impl LearnerHandler {
                 }
             }
         }
+        if learner.sid == self.master.my_id() {
+            // Its acknowledgements would be taken for our own.
+            let why = format!("Follower has the id of this server: {}", learner.sid);
+            return Err(LearnerError::Protocol(why));
+        }
         match self.master.peer_info(learner.sid) {
             Some(info) => log::info!("Follower sid: {} : info : {info}", learner.sid),
             None => log::info!(

@@ -65,6 +65,9 @@ pub trait LearnerMaster: Send + Sync {
     /// A handler ends.
     fn remove_learner_handler(&self, link: &LearnerLink);
 
+    /// The server that is followed.
+    fn my_id(&self) -> ServerId;
+
     /// An id for a learner that does not tell its own.
     fn next_follower_counter(&self) -> ServerId;
 

@@ -405,6 +405,8 @@ fn hostile_packets_end_their_own_connection_alone() {
     later.put_i32(0x10000);
     later.put_i64(i64::MAX);
     check(&packet(11, Some(&later)));
+    // The leader's own id.
+    check(&packet(11, Some(&3i64.to_be_bytes())));
     // An accepted epoch that leaves none behind it comes too late to matter here: the promise is
     // made, and the ACKEPOCH has no data.
     let mut learner = leading.connect();
@@ -463,4 +465,12 @@ fn the_end_of_the_counter_is_a_hand_over() {
     follower.expect_zxids(PacketType::Commit, &[0x1_ffff_fffd, 0x1_ffff_fffe]);
     follower.expect_end();
     assert_eq!(leading.end().last_logged_zxid(), Zxid(0x1_ffff_fffe));
+}
+
+#[test]
+fn a_flood_of_silent_connections_keeps_no_learner_out() {
+    let leading = Leading::start(&[], "");
+    let flood: Vec<Learner> = (0..600).map(|_| leading.connect()).collect();
+    leading.synced(1, 0, 0);
+    drop(flood);
 }

@@ -214,6 +214,13 @@ impl<S> Proposals<S> {
         kind
     }
 
+    /// A proposal under way.
+    pub fn outstanding(&self, zxid: Zxid) -> Option<&Arc<TxnLogEntry>> {
+        let first = self.last_committed.0.checked_add(1)?;
+        let index = usize::try_from(zxid.0.checked_sub(first)?).ok()?;
+        self.outstanding.get(index).map(|proposal| &proposal.entry)
+    }
+
     /// Several acknowledgements of one server. How many were of things never proposed.
     pub fn ack_all(
         &mut self,
