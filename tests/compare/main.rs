@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod data_dirs;
+mod document;
 mod engine;
 mod middleman;
 mod mutants;

@@ -14,6 +14,7 @@ pub use charts::{Figure, figures};
 pub use html::page;
 pub use table::table;
 
+use super::data_dirs::CASES;
 use super::deliberate::TABLE;
 
 /// One of the two servers.
@@ -139,7 +140,7 @@ impl Report {
             id: entry.id.to_owned(),
             reason: entry.reason.to_owned(),
             reference: entry.reference.to_owned(),
-            scenario: entry.scenario.to_owned(),
+            scenario: shown_by(entry),
             seen: met(entry.id) as u64,
         });
         self.deliberate = list.collect();
@@ -163,6 +164,16 @@ impl Report {
             }
         }
     }
+}
+
+/// The scenario, or the case of the data directories, that shows a deliberate difference; empty when
+/// nothing does.
+pub fn shown_by(entry: &super::deliberate::Deliberate) -> String {
+    if !entry.scenario.is_empty() {
+        return entry.scenario.to_owned();
+    }
+    let case = CASES.iter().find(|case| case.refused_by_java == Some(entry.id));
+    case.map_or(String::new(), |case| format!("data-dirs --case {}", case.name))
 }
 
 #[cfg(test)]
