@@ -2,7 +2,9 @@
 //!
 //! Deliberate differences: all addresses are tried at the same time by one thread that polls them, and
 //! the first that answers wins; Java starts a thread for each and waits for all of them. Names are
-//! resolved anew at each attempt, to all of their addresses, where Java takes the first.
+//! resolved anew at each attempt, to all of their addresses, where Java takes the first. The leader
+//! leaves the election when its learners do and may not listen yet, so the first attempts follow each
+//! other quickly; Java waits its full delay.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -14,8 +16,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::common::net_utils::MultipleAddresses;
 
-/// Attempts before giving up.
+/// Attempts before giving up, not counting the early ones.
 const TRIES_MAX: u32 = 5;
+/// Attempts with delays of 1, 2, 4, … ms.
+const EARLY_TRIES: u32 = 7;
 /// How often a thread that waits looks whether it is still wanted.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -38,6 +42,19 @@ pub fn connect_to_leader(
     wait: &dyn Fn(Duration) -> bool,
 ) -> io::Result<TcpStream> {
     let deadline = Instant::now() + settings.timeout;
+    for early in 0..EARLY_TRIES {
+        let delay = Duration::from_millis(1 << early).min(settings.retry_delay);
+        match connect_once(addresses, deadline, wait) {
+            Ok(stream) => {
+                stream.set_nodelay(settings.nodelay)?;
+                return Ok(stream);
+            }
+            Err(error) => log::debug!("The leader at {addresses} does not listen yet: {error}"),
+        }
+        if !wait(delay) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+    }
     let mut tries = 1;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -190,15 +207,22 @@ mod tests {
     }
 
     #[test]
-    fn five_attempts_are_made() {
+    fn five_attempts_are_made_after_a_few_quick_ones() {
         let (_closed, closed) = closed_port();
-        let waits = std::cell::Cell::new(0);
-        let wait = |time: Duration| {
-            waits.set(waits.get() + i32::from(!time.is_zero()));
-            true
+        let check = |retry_delay_ms: u64, expected: &[u128]| {
+            let waits = std::cell::RefCell::new(Vec::new());
+            let wait = |time: Duration| {
+                waits.borrow_mut().extend((!time.is_zero()).then_some(time.as_millis()));
+                true
+            };
+            let retry_delay = Duration::from_millis(retry_delay_ms);
+            let settings = ConnectSettings { retry_delay, ..SETTINGS };
+            assert!(connect_to_leader(&addresses(&[closed]), &settings, &wait).is_err());
+            assert_eq!(*waits.borrow(), expected);
         };
-        assert!(connect_to_leader(&addresses(&[closed]), &SETTINGS, &wait).is_err());
-        assert_eq!(waits.get(), 4);
+        check(100, &[1, 2, 4, 8, 16, 32, 64, 100, 100, 100, 100]);
+        check(10, &[1, 2, 4, 8, 10, 10, 10, 10, 10, 10, 10]);
+        check(0, &[]);
     }
 
     #[test]

@@ -15,7 +15,6 @@ use super::outbox::Flush;
 use super::server_cnxn::ServerCnxn;
 use crate::common::time;
 use crate::jute::{Input, JuteError};
-use crate::metrics::ServerMetrics;
 use crate::proto::OpCode;
 use crate::server::command::four_letter_commands::{self, Word};
 use crate::server::server_slot::{ServerSlot, Serving};
@@ -111,7 +110,7 @@ pub fn run(slot: &ServerSlot, serving: Option<Serving>, cnxn: &Arc<ServerCnxn>) 
     let mut frames = FrameReader::default();
     let Err(reason) = converse(&mut ended, &mut frames);
     drop(frames);
-    report(slot.metrics(), cnxn, &reason);
+    report(slot, cnxn, &reason);
     // Also when the session was closed, and the client has not taken its last replies yet.
     if let Some(server) = &ended.serving
         && (matches!(reason, Disconnect::AfterFlush) || cnxn.outbox().is_closing())
@@ -161,7 +160,8 @@ fn converse(
     serve_requests(server, cnxn, frames)
 }
 
-fn report(metrics: &ServerMetrics, cnxn: &ServerCnxn, reason: &Disconnect) {
+fn report(slot: &ServerSlot, cnxn: &ServerCnxn, reason: &Disconnect) {
+    let metrics = slot.metrics();
     let (remote, session) = (cnxn.remote(), cnxn.session_id());
     match reason {
         // We closed it, and said why then; or a probe.
@@ -179,6 +179,10 @@ fn report(metrics: &ServerMetrics, cnxn: &ServerCnxn, reason: &Disconnect) {
             metrics.connection_rejected.increment();
             log::warn!("Closing session {session} of /{remote}: {reason}");
         }
+        // All clients at once come again and again while a leader is looked for.
+        Disconnect::NotRunning => slot
+            .accept_errors()
+            .rate_limit_log(&format!("Close of session {session}: {reason}"), None),
         Disconnect::Refused(message) => log::info!("{message}"),
         _ => log::warn!("Close of session {session} of /{remote}: {reason}"),
     }
