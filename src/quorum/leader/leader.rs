@@ -450,13 +450,10 @@ impl Leader {
         let mut actions = Vec::new();
         let mut state = self.state.lock();
         let Some(proposals) = &mut state.proposals else { return };
-        for entry in
-            zxids.iter().filter(|z| self.is_sampled(**z)).map(|z| proposals.outstanding(*z))
-        {
-            if let Some(entry) = entry {
-                let latency_ms = time::wall_ms().saturating_sub(entry.header.time);
-                self.peer.metrics().ack_latency.add(&from.sid.to_string(), latency_ms);
-            }
+        let sampled = zxids.iter().filter(|zxid| self.is_sampled(**zxid));
+        for entry in sampled.filter_map(|zxid| proposals.outstanding(*zxid)) {
+            let latency_ms = time::wall_ms().saturating_sub(entry.header.time);
+            self.peer.metrics().ack_latency.add(&from.sid.to_string(), latency_ms);
         }
         let future = proposals.ack_all(from, zxids, &mut actions);
         self.carry_out(&mut state, actions);
