@@ -1,3 +1,5 @@
+//! Scripts are parsed and printed without loss.
+
 use super::Script;
 
 fn check(text: &str) {
