@@ -57,6 +57,8 @@ struct View {
     /// A leader's snapshot was taken while it went on: until this zxid the tree may have more than
     /// its own zxid says.
     fuzzy_until: Zxid,
+    /// The same of the tree that the disk gives.
+    fuzzy_on_disk: Zxid,
 }
 
 /// How many of what was seen: a run in which nothing happens proves nothing.
@@ -141,7 +143,7 @@ impl Checker {
 
     /// Whether the history that ends with `zxid` has `ancestor`.
     fn has_in_history(&self, zxid: Zxid, ancestor: Zxid) -> bool {
-        let mut at = zxid;
+        let mut at = self.transaction(zxid);
         while at > ancestor {
             match self.previous(at) {
                 Some(previous) => at = previous,
@@ -270,13 +272,23 @@ impl Checker {
         if zxid < self.views[node].fuzzy_until {
             return;
         }
-        self.views[node].fuzzy_until = Zxid(0);
         let Some(expected) = self.digest_at(zxid) else {
             return self.fail(node, format!("has a tree up to {zxid}, made by nobody"));
         };
         self.require(digest == expected, node, || {
             format!("its tree at {zxid} has the digest {digest:#x}, others {expected:#x}")
         });
+    }
+
+    /// A leader tells it to take over a history up to `zxid`: from now on it may have less than it
+    /// once acknowledged. Whether anybody still counts on that the other checks see.
+    pub fn told_to_forget(&mut self, node: NodeIx, zxid: Zxid) {
+        let zxid = self.transaction(zxid);
+        let mut at = self.views[node].acknowledged;
+        while at != Zxid(0) && !self.has_in_history(zxid, at) {
+            at = self.previous(at).unwrap_or_default();
+        }
+        self.views[node].acknowledged = at;
     }
 
     /// Everything behind `zxid` is forgotten.
@@ -286,20 +298,13 @@ impl Checker {
         self.digest(node, self.transaction(zxid), digest);
     }
 
-    /// The tree was replaced by the leader's.
-    pub fn snapshot_loaded(&mut self, node: NodeIx, zxid: Zxid, digest: u64) {
+    /// The tree was replaced by the leader's, which may have parts of everything up to `until`.
+    pub fn snapshot_loaded(&mut self, node: NodeIx, zxid: Zxid, until: Zxid, digest: u64) {
         self.counts.snapshots += 1;
-        let zxid = self.transaction(zxid);
-        self.views[node].applied = zxid;
-        self.views[node].fuzzy_until = Zxid(0);
-        // The leader may have gone on before it wrote the tree.
-        let behind = self.committed.iter().copied().filter(|other| *other > zxid);
-        let until =
-            std::iter::once(zxid).chain(behind).find(|at| self.digest_at(*at) == Some(digest));
-        match until {
-            Some(until) => self.views[node].fuzzy_until = until,
-            None => self.fail(node, format!("the snapshot at {zxid} is nobody's tree")),
-        }
+        let (zxid, until) = (self.transaction(zxid), self.transaction(until));
+        let view = &mut self.views[node];
+        (view.applied, view.fuzzy_until) = (zxid, until);
+        self.digest(node, zxid, digest);
     }
 
     /// The disk has what the tree has, as the leader asked.
@@ -307,7 +312,7 @@ impl Checker {
         let zxid = self.transaction(zxid);
         let view = &mut self.views[node];
         (view.logged, view.applied) = (zxid, zxid);
-        view.acknowledged = view.acknowledged.min(zxid);
+        view.fuzzy_on_disk = view.fuzzy_until;
     }
 
     /// The log was cut, the tree not.
@@ -315,7 +320,6 @@ impl Checker {
         let zxid = self.transaction(zxid);
         let view = &mut self.views[node];
         view.logged = view.logged.min(zxid);
-        view.acknowledged = view.acknowledged.min(zxid);
     }
 
     /// It has read its disk, or run its tree forward to the log's end.
@@ -329,7 +333,7 @@ impl Checker {
         });
         let view = &mut self.views[node];
         (view.logged, view.applied) = (last, last);
-        view.acknowledged = view.acknowledged.min(last);
+        view.fuzzy_until = view.fuzzy_on_disk;
         self.digest(node, last, digest);
     }
 

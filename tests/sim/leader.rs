@@ -18,12 +18,13 @@ use zabkeeper::quorum::zab::sync_plan::{
 use zabkeeper::server::prep::{
     OutstandingChanges, PrepContext, PrepOptions, PrepRequest, PrepSessions, PrepState, prepare,
 };
+use zabkeeper::tree::SnapshotWalk;
 
 use crate::chain::Chain;
 use crate::mutants::Mutant;
 use crate::net::{ConnId, NodeIx};
 use crate::node::Core;
-use crate::shared::{ClientRequest, LearnerPacket, Msg, Shared, Step, Timer, role_over};
+use crate::shared::{ClientRequest, LearnerPacket, Msg, Shared, Step, Stream, Timer, role_over};
 
 /// How far a learner has come (`LearnerHandler.run`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,8 +45,8 @@ enum Phase {
 /// What is to be sent once the sync begins to stream.
 enum Outgoing {
     Packet(LeaderPacket),
-    /// The snapshot is taken when its turn comes.
-    Snapshot(Zxid),
+    /// The walk has begun; the tree goes on until its turn comes.
+    Snapshot(SnapshotWalk),
     /// What is proposed and committed behind this point, looked up when its turn comes: with the
     /// lock let go in between (ZOOKEEPER-3104).
     LateForwarding(Zxid),
@@ -343,11 +344,13 @@ impl Leading {
         for outgoing in queue {
             match outgoing {
                 Outgoing::Packet(packet) => send(sh, core, conn, packet),
-                Outgoing::Snapshot(zxid) => {
-                    core.act(sh, format_args!("stream a snapshot from {zxid}"))?;
-                    let stream = core.db.snapshot_stream();
+                Outgoing::Snapshot(mut walk) => {
+                    let (zxid, until) = (walk.zxid(), core.db.last_processed());
+                    core.act(sh, format_args!("stream a snapshot of {zxid} until {until}"))?;
+                    let bytes = core.db.snapshot_stream(&mut walk);
                     let packet = LeaderPacket::Snap(zxid);
-                    sh.send(core.me.node, conn, Msg::ToLearner(packet, Some(stream)));
+                    let stream = Some(Stream { bytes, until });
+                    sh.send(core.me.node, conn, Msg::ToLearner(packet, stream));
                 }
                 Outgoing::LateForwarding(last) => {
                     let Some(proposals) = &mut self.proposals else { continue };
@@ -588,7 +591,7 @@ fn choose(
             packets.last
         }
         None => {
-            queue.push(Outgoing::Snapshot(last_processed));
+            queue.push(Outgoing::Snapshot(core.db.begin_walk()));
             last_processed
         }
     }

@@ -11,7 +11,9 @@ use crate::chain::Chain;
 use crate::mutants::Mutant;
 use crate::net::{ConnId, NodeIx, Port, Process};
 use crate::node::Core;
-use crate::shared::{ClientRequest, Event, LearnerPacket, Msg, Shared, Step, Timer, role_over};
+use crate::shared::{
+    ClientRequest, Event, LearnerPacket, Msg, Shared, Step, Stream, Timer, role_over,
+};
 
 /// A learner's connection to its leader, or the attempt to have one.
 pub struct Learning {
@@ -108,7 +110,7 @@ impl Learning {
         sh: &mut Shared,
         core: &mut Core,
         packet: LeaderPacket,
-        stream: Option<&[u8]>,
+        stream: Option<&Stream>,
     ) -> Step {
         self.last_heard = sh.now;
         let Some(sync) = &mut self.sync else { return Ok(()) };
@@ -156,7 +158,7 @@ impl Learning {
         sh: &mut Shared,
         core: &mut Core,
         actions: Vec<LearnerAction>,
-        stream: Option<&[u8]>,
+        stream: Option<&Stream>,
     ) -> Step {
         for action in actions {
             self.act(sh, core, action, stream)?;
@@ -169,7 +171,7 @@ impl Learning {
         sh: &mut Shared,
         core: &mut Core,
         action: LearnerAction,
-        stream: Option<&[u8]>,
+        stream: Option<&Stream>,
     ) -> Step {
         let node = core.me.node;
         match action {
@@ -190,14 +192,17 @@ impl Learning {
             }
             LearnerAction::Truncate(zxid) => {
                 core.act(sh, format_args!("truncate to {zxid}"))?;
+                sh.check.told_to_forget(node, zxid);
                 core.db.truncate(zxid)?;
                 sh.check.truncated(node, zxid, core.db.digest());
             }
             LearnerAction::LoadSnapshot(zxid) => {
                 core.act(sh, format_args!("load snapshot {zxid}"))?;
+                sh.check.told_to_forget(node, zxid);
                 self.must_reload = true;
-                core.db.load_stream(stream.unwrap_or_default(), zxid)?;
-                sh.check.snapshot_loaded(node, zxid, core.db.digest());
+                let Some(stream) = stream else { return role_over("no snapshot behind SNAP") };
+                core.db.load_stream(&stream.bytes, zxid)?;
+                sh.check.snapshot_loaded(node, zxid, stream.until, core.db.digest());
             }
             LearnerAction::Log(entry) => core.append(sh, &entry)?,
             LearnerAction::Fsync => {

@@ -1,6 +1,6 @@
 //! The simulator: whole ensembles of the cores that production runs, in one thread, from one seed.
 //! See `docs/SIMULATOR.md`; `scripts/simulate.sh` runs many seeds, replays one and prints traces.
-#![expect(clippy::unwrap_used, reason = "a test: failing is its work")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test: failing is its work")]
 
 mod chain;
 mod check;
@@ -111,19 +111,32 @@ fn mutants_are_found() {
     assert!(missed.is_empty(), "not found in {seeds} seeds: {missed:?}");
 }
 
+/// For a tree that a patch has put a bug into: some seed must find it.
+#[test]
+#[ignore = "run by scripts/simulate.sh"]
+fn a_mutant_is_found() {
+    let seeds = env::var("SIM_SEEDS").map_or(2000, |text| text.parse().unwrap());
+    let is_global_only = env::var_os("SIM_GLOBAL_ONLY").is_some();
+    let options = Options { is_global_only, mutant: mutant_of_environment(), ..Options::default() };
+    let found = (1..=seeds).find_map(|seed| Some((seed, run(seed, options).violation?)));
+    let (seed, violation) = found.unwrap_or_else(|| panic!("not found in {seeds} seeds"));
+    println!("found by seed {seed}: {violation}");
+}
+
+fn mutant_of_environment() -> Option<Mutant> {
+    let name = env::var("SIM_MUTANT").ok().filter(|name| !name.is_empty())?;
+    Some(Mutant::of_name(&name).unwrap_or_else(|| panic!("no such mutant: {name}")))
+}
+
 /// For `scripts/simulate.sh`, which says in variables of the environment what to do.
 #[test]
 #[ignore = "run by scripts/simulate.sh"]
 fn simulate() {
     let number = |name: &str| env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
-    let mutant = env::var("SIM_MUTANT")
-        .ok()
-        .filter(|name| !name.is_empty())
-        .map(|name| Mutant::of_name(&name).unwrap_or_else(|| panic!("no such mutant: {name}")));
     let options = Options {
         is_traced: env::var_os("SIM_TRACE").is_some(),
         is_global_only: env::var_os("SIM_GLOBAL_ONLY").is_some(),
-        mutant,
+        mutant: mutant_of_environment(),
     };
     if let Some(seed) = number("SIM_REPLAY") {
         let outcome = run(seed, options);

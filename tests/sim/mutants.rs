@@ -23,10 +23,13 @@ pub enum Mutant {
     PromiseBeforeAcceptedEpoch,
     /// ZOOKEEPER-4712: what a role has queued for its log is written in the next one.
     SyncThreadSurvivesItsRole,
+    /// What a role has queued for its log is dropped at its end, though the tree may have it: a
+    /// commit can overtake the own log.
+    DropUnlogged,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 8] = [
+    pub const ALL: [Mutant; 9] = [
         Mutant::AckNewLeaderBeforeSync,
         Mutant::EpochBeforeTxns,
         Mutant::VoteWithTheTree,
@@ -35,6 +38,7 @@ impl Mutant {
         Mutant::AckProposalBeforeSync,
         Mutant::PromiseBeforeAcceptedEpoch,
         Mutant::SyncThreadSurvivesItsRole,
+        Mutant::DropUnlogged,
     ];
 
     /// As on the command line.
@@ -48,6 +52,7 @@ impl Mutant {
             Mutant::AckProposalBeforeSync => "ack-proposal-before-sync",
             Mutant::PromiseBeforeAcceptedEpoch => "promise-before-accepted-epoch",
             Mutant::SyncThreadSurvivesItsRole => "4712-sync-thread-survives-its-role",
+            Mutant::DropUnlogged => "drop-unlogged",
         }
     }
 

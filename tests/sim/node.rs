@@ -178,7 +178,8 @@ impl Peer {
         let unlogged = chain.map(Chain::into_unlogged).unwrap_or_default();
         if sh.is_mutant(Mutant::SyncThreadSurvivesItsRole) {
             self.leftovers = unlogged;
-        } else if !unlogged.is_empty() && !sh.rng.is_one_in(3) {
+        } else if !sh.is_mutant(Mutant::DropUnlogged) {
+            // All of it: the tree may have some of it already.
             for entry in &unlogged {
                 self.core.append(sh, entry)?;
             }
@@ -313,7 +314,7 @@ impl Peer {
             Item::Message(Msg::Vote(vote)) => self.on_vote(sh, from, vote),
             Item::Message(Msg::ToLearner(packet, stream)) => match &mut self.role {
                 Role::Learning(learning) if learning.has_conn(conn) => {
-                    learning.on_packet(sh, &mut self.core, packet, stream.as_deref())
+                    learning.on_packet(sh, &mut self.core, packet, stream.as_ref())
                 }
                 _ => Ok(()),
             },

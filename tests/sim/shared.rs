@@ -25,9 +25,17 @@ pub enum Msg {
     /// A notification of the election.
     Vote(Vote),
     /// From a leader; behind a SNAP comes the snapshot.
-    ToLearner(LeaderPacket, Option<Arc<[u8]>>),
+    ToLearner(LeaderPacket, Option<Stream>),
     /// From a learner.
     ToLeader(LearnerPacket),
+}
+
+/// A leader's snapshot.
+#[derive(Debug, Clone)]
+pub struct Stream {
+    pub bytes: Arc<[u8]>,
+    /// For the checks only: it may have parts of everything up to here.
+    pub until: Zxid,
 }
 
 /// A packet of a learner, decoded.

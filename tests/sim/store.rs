@@ -16,7 +16,7 @@ use zabkeeper::proto::{Code, Txn, TxnLogEntry, Zxid};
 use zabkeeper::quorum::quorum_database::{DatabaseError, QuorumDatabase};
 use zabkeeper::quorum::verifier::QuorumVerifier;
 use zabkeeper::server::zk_database::ZkDatabase;
-use zabkeeper::tree::NoWatches;
+use zabkeeper::tree::{NoWatches, SnapshotWalk};
 
 use crate::shared::{Step, Stop, role_over};
 
@@ -224,8 +224,14 @@ impl Store {
         self.files.set_aside_all_but(snapshot).map_err(crash)
     }
 
+    /// A snapshot for a learner begins now.
+    pub fn begin_walk(&self) -> SnapshotWalk {
+        self.files.db.tree().begin_walk()
+    }
+
     /// Tree and sessions as a leader streams them: the sessions, then the tree, then a signature.
-    pub fn snapshot_stream(&self) -> Arc<[u8]> {
+    /// The tree may have gone on since the walk began: the snapshot is fuzzy.
+    pub fn snapshot_stream(&self, walk: &mut SnapshotWalk) -> Arc<[u8]> {
         let db = &self.files.db;
         let mut out = Vec::new();
         let mut sessions: Vec<_> = db.sessions().into_iter().collect();
@@ -236,9 +242,8 @@ impl Store {
             out.extend_from_slice(&timeout_ms.to_be_bytes());
         }
         let tree = db.tree();
-        let mut walk = tree.begin_walk();
         // A tree that nobody replaces can be walked to its end.
-        while !tree.walk_chunk(&mut walk, &mut out, 64).unwrap() {}
+        while !tree.walk_chunk(walk, &mut out, 64).unwrap() {}
         out.extend_from_slice(&(SIGNATURE.len() as u32).to_be_bytes());
         out.extend_from_slice(SIGNATURE);
         out.into()
