@@ -232,7 +232,12 @@ impl TxnLogEntry {
     /// Reads an entry from the payload of a log record or proposal; bytes behind the digest are
     /// ignored as in Java.
     pub fn decode(bytes: &[u8]) -> Result<TxnLogEntry, JuteError> {
-        let mut input = Input::unbounded(bytes);
+        TxnLogEntry::decode_shared(bytes.into())
+    }
+
+    /// As [`decode`](TxnLogEntry::decode), of bytes that are kept without a copy.
+    pub fn decode_shared(bytes: Arc<[u8]>) -> Result<TxnLogEntry, JuteError> {
+        let mut input = Input::unbounded(&bytes);
         let header = TxnHeader::decode(&mut input)?;
         let txn = Txn::decode(header.txn_type, &mut input)?;
         let digest = match TxnDigest::decode(&mut input) {
@@ -240,7 +245,7 @@ impl TxnLogEntry {
             Err(JuteError::Eof { .. }) => None,
             Err(error) => return Err(error),
         };
-        Ok(TxnLogEntry { header, txn, digest, bytes: bytes.into() })
+        Ok(TxnLogEntry { header, txn, digest, bytes })
     }
 
     /// The transaction's id.

@@ -8,6 +8,7 @@ pub mod command;
 pub mod committed_log;
 pub mod container_manager;
 pub mod datadir_cleanup_manager;
+pub mod eager_acl_check;
 pub mod event_sink;
 pub mod final_request_processor;
 pub mod final_rules;

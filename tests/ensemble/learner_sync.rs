@@ -9,9 +9,10 @@ use std::sync::Arc;
 use zabkeeper::client::{ClientError, SessionCredentials, ZooKeeper};
 use zabkeeper::persistence::disk::RealDisk;
 use zabkeeper::persistence::{FileTxnSnapLog, Sessions, SnapLogOptions};
+use zabkeeper::proto::messages::{DeleteRequest, SetDataRequest};
 use zabkeeper::proto::txn::SetDataTxn;
 use zabkeeper::proto::{
-    Acl, Code, CreateMode, EventType, OpCode, SessionId, Txn, TxnHeader, TxnLogEntry, Zxid,
+    Acl, Code, CreateMode, EventType, Id, OpCode, SessionId, Txn, TxnHeader, TxnLogEntry, Zxid,
 };
 use zabkeeper::tree::{DataTree, TreeOptions};
 
@@ -414,6 +415,35 @@ fn observers_may_do_without_a_log() {
     assert_eq!(files(&cluster), 0);
     drop((client, through));
     check_same_trees(&mut cluster, &[1, 2, 3]);
+}
+
+#[test]
+fn a_write_that_is_not_allowed_may_be_refused_without_the_leader() {
+    let setup = mixed().property("zookeeper.enableEagerACLCheck=true");
+    let Some((mut cluster, leader)) = start(&setup) else { return };
+    let mut owner = cluster.node(leader).client(10_000);
+    owner.auth("digest", b"a:b").unwrap();
+    let acl = [Acl { perms: 31, id: Id { scheme: "auth".into(), id: "".into() } }];
+    owner.create("/mine", None, &acl, CreateMode::Persistent).unwrap();
+    let zxid = cluster.await_same_zxid(&[1, 2, 3, 4]);
+    for id in [OURS, OUR_OBSERVER, 5 - leader] {
+        let mut client = cluster.node(id).client(10_000);
+        let set = SetDataRequest { path: "/mine".into(), data: None, version: -1 };
+        let xid = client.send(OpCode::SetData, &set).unwrap();
+        let reply = client.receive(xid).unwrap();
+        let header = (reply.header.err, reply.header.zxid);
+        assert_eq!(header, (Code::NoAuth.as_i32(), 0), "server {id}");
+        let delete = DeleteRequest { path: "/mine/child".into(), version: -1 };
+        let xid = client.send(OpCode::Delete, &delete).unwrap();
+        assert_eq!(client.receive(xid).unwrap().header.zxid, 0, "server {id}");
+        create(&mut client, &format!("/theirs{id}"));
+        client.auth("digest", b"a:b").unwrap();
+        client.set("/mine", Some(b"x"), -1).unwrap();
+        client.close().unwrap();
+    }
+    assert!(cluster.await_same_zxid(&[1, 2, 3, 4]) > zxid);
+    drop(owner);
+    check_same_trees(&mut cluster, &[1, 2, 3, 4]);
 }
 
 #[test]

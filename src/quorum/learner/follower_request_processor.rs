@@ -15,13 +15,14 @@ use super::leader_link::LeaderLink;
 use crate::common::sync::{Mutex, Rank};
 use crate::common::thread::{self, ServerListener};
 use crate::jute::OutputExt;
-use crate::metrics::ServerMetrics;
 use crate::proto::quorum::QuorumPacket;
 use crate::proto::{OpCode, SessionId};
 use crate::quorum::packet_stream::PacketType;
+use crate::server::eager_acl_check::auth_write_request;
 use crate::server::request::Request;
 use crate::server::request_processor::RequestProcessor;
 use crate::server::stage::Stage;
+use crate::server::zookeeper_server::ZooKeeperServer;
 
 /// Requests handed on together.
 const BATCH_MAX: usize = 256;
@@ -50,19 +51,18 @@ impl PendingSyncs {
 /// Starts the stage; `name` is that of the Java class.
 pub fn start(
     name: &str,
-    server_id: i64,
+    server: &Arc<ZooKeeperServer>,
     listener: &Arc<dyn ServerListener>,
-    metrics: Arc<ServerMetrics>,
     link: Arc<LeaderLink>,
     syncs: Arc<PendingSyncs>,
     next: Arc<dyn RequestProcessor>,
 ) -> io::Result<Stage> {
     let (queue, requests) = unbounded();
     let to = Arc::clone(&next);
-    let name = format!("{name}:{server_id}");
+    let (name, worker) = (format!("{name}:{}", server.role().server_id()), Arc::clone(server));
     let thread_name = name.clone();
     let thread = thread::spawn_critical(name, thread::STACK_BYTES, listener, move || {
-        run(&requests, &metrics, &link, &syncs, &*to);
+        run(&worker, &requests, &link, &syncs, &*to);
         log::info!("{thread_name} exited loop!");
         Ok(())
     })?;
@@ -70,8 +70,8 @@ pub fn start(
 }
 
 fn run(
+    server: &ZooKeeperServer,
     requests: &Receiver<Box<Request>>,
-    metrics: &ServerMetrics,
     link: &LeaderLink,
     syncs: &PendingSyncs,
     next: &dyn RequestProcessor,
@@ -79,9 +79,11 @@ fn run(
     let mut batch: Vec<Box<Request>> = Vec::new();
     let mut packets: Vec<QuorumPacket> = Vec::new();
     while let Ok(first) = requests.recv() {
-        metrics.learner_request_processor_queue_size.add(requests.len() as i64 + 1);
+        server.metrics().learner_request_processor_queue_size.add(requests.len() as i64 + 1);
         batch.push(first);
         batch.extend(requests.try_iter().take(BATCH_MAX - 1));
+        // What is not allowed anyway need not come to the leader.
+        batch.retain(|request| auth_write_request(server, request));
         packets.clear();
         let forwarded = batch.iter_mut().filter(|request| is_forwarded(request));
         packets.extend(forwarded.map(|request| {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::jute::{Input, JuteError};
+use crate::jute::{Buffer, Input, JuteError};
 use crate::proto::quorum::QuorumPacket;
 use crate::proto::{ServerId, SessionId, TxnLogEntry, Zxid};
 use crate::quorum::packet_stream::PacketType;
@@ -11,10 +11,9 @@ use crate::quorum::zab::learner_sync::LeaderPacket;
 
 /// Decodes what was read. An error is the end of the connection; a type that leaders do not send is
 /// [`LeaderPacket::Unknown`].
-pub fn decode(packet: &QuorumPacket) -> Result<LeaderPacket, JuteError> {
+pub fn decode(packet: QuorumPacket) -> Result<LeaderPacket, JuteError> {
     let zxid = Zxid(packet.zxid);
-    let data = packet.data.as_deref().unwrap_or_default();
-    let mut input = Input::unbounded(data);
+    let mut input = Input::unbounded(packet.data.as_deref().unwrap_or_default());
     let unknown = LeaderPacket::Unknown(packet.packet_type);
     let Some(packet_type) = PacketType::from_i32(packet.packet_type) else { return Ok(unknown) };
     Ok(match packet_type {
@@ -22,20 +21,23 @@ pub fn decode(packet: &QuorumPacket) -> Result<LeaderPacket, JuteError> {
         PacketType::Diff => LeaderPacket::Diff(zxid),
         PacketType::Trunc => LeaderPacket::Trunc(zxid),
         PacketType::Snap => LeaderPacket::Snap(zxid),
-        PacketType::Proposal => LeaderPacket::Proposal(entry(data)?),
+        PacketType::Proposal => LeaderPacket::Proposal(entry(packet.data)?),
         PacketType::Commit => LeaderPacket::Commit(zxid),
         PacketType::CommitAndActivate => {
             LeaderPacket::CommitAndActivate { zxid, designated_leader: ServerId(input.read_i64()?) }
         }
-        PacketType::Inform => LeaderPacket::Inform(entry(data)?),
+        PacketType::Inform => LeaderPacket::Inform(entry(packet.data)?),
         PacketType::InformAndActivate => {
             let designated_leader = ServerId(input.read_i64()?);
-            LeaderPacket::InformAndActivate { entry: entry(input.rest())?, designated_leader }
+            LeaderPacket::InformAndActivate {
+                entry: entry(Some(input.rest().into()))?,
+                designated_leader,
+            }
         }
         PacketType::NewLeader => LeaderPacket::NewLeader {
             zxid,
             // Compat: a single byte is no configuration either (`syncWithLeader`).
-            config: packet.data.clone().filter(|text| text.len() > 1),
+            config: packet.data.filter(|text| text.len() > 1),
         },
         PacketType::UpToDate => LeaderPacket::UpToDate,
         PacketType::Ping => LeaderPacket::Ping(zxid),
@@ -52,8 +54,9 @@ pub fn decode(packet: &QuorumPacket) -> Result<LeaderPacket, JuteError> {
     })
 }
 
-fn entry(bytes: &[u8]) -> Result<Arc<TxnLogEntry>, JuteError> {
-    TxnLogEntry::decode(bytes).map(Arc::new)
+fn entry(data: Buffer) -> Result<Arc<TxnLogEntry>, JuteError> {
+    let bytes = data.ok_or(JuteError::Null("txn"))?;
+    TxnLogEntry::decode_shared(bytes).map(Arc::new)
 }
 
 #[cfg(test)]
@@ -77,7 +80,7 @@ mod tests {
     fn check(packet_type: i32, data: Option<&[u8]>, expected: Option<LeaderPacket>) {
         let packet =
             QuorumPacket { packet_type, zxid: 9, data: data.map(Arc::from), authinfo: Vec::new() };
-        assert_eq!(decode(&packet).ok(), expected, "type {packet_type}");
+        assert_eq!(decode(packet).ok(), expected, "type {packet_type}");
     }
 
     #[test]
@@ -117,6 +120,14 @@ mod tests {
         let bytes = sample().bytes;
         for end in 0..bytes.len() {
             check(8, bytes.get(..end), None);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_are_too_strange(packet_type in 0..21i32, data: Vec<u8>) {
+            let data = Some(Arc::from(data));
+            let _ = decode(QuorumPacket { packet_type, zxid: 9, data, authinfo: Vec::new() });
         }
     }
 }

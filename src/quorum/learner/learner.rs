@@ -492,7 +492,7 @@ fn read_batch(
 ) -> Result<(), LearnerError> {
     let mut packet = reader.read_packet()?;
     for _ in 1..BATCH_MAX {
-        let decoded = leader_packet::decode(&packet)?;
+        let decoded = leader_packet::decode(packet)?;
         let ends_batch = matches!(decoded, LeaderPacket::Snap(_) | LeaderPacket::UpToDate);
         match decoded {
             LeaderPacket::Diff(zxid) => log::info!("Getting a diff from the leader {zxid}"),
@@ -509,6 +509,6 @@ fn read_batch(
             None => return Ok(()),
         };
     }
-    core.on_packet(leader_packet::decode(&packet)?, actions)?;
+    core.on_packet(leader_packet::decode(packet)?, actions)?;
     Ok(())
 }
