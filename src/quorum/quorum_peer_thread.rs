@@ -95,9 +95,13 @@ fn run(
             ServerState::Observing => roles.observe(peer, database)?,
             ServerState::Leading => roles.lead(peer, database)?,
         };
+        if !peer.is_running() {
+            break;
+        }
+        // Before anybody is told that we are looking, and so asks for our vote.
+        peer.set_last_logged_zxid(database.fast_forward()?);
         peer.state().set_server_state(ServerState::Looking);
         log::warn!("PeerState set to LOOKING");
-        peer.set_last_logged_zxid(database.fast_forward()?);
         if state == ServerState::Observing {
             wait_for_observer_election_delay(peer);
         }
@@ -189,5 +193,160 @@ impl Drop for ReadOnlyManager {
     fn drop(&mut self) {
         drop(self.stop.take());
         drop(self.thread.take());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::auth::{AuthenticationHelper, EnforceAuthSettings, ProviderRegistry};
+    use crate::common::config::{LearnerType, QuorumSettings};
+    use crate::common::exit_code::ExitCode;
+    use crate::common::thread::ServerListener;
+    use crate::persistence::disk::RealDisk;
+    use crate::persistence::{FileTxnSnapLog, SnapLogOptions};
+    use crate::proto::txn::CreateSessionTxn;
+    use crate::proto::{OpCode, ServerId, SessionId, Txn, TxnHeader, TxnLogEntry, Zxid};
+    use crate::quorum::epoch_files::EpochFiles;
+    use crate::quorum::quorum_peer::{QuorumPeerParts, configured_verifiers};
+    use crate::server::cnxn::server_cnxn_factory::ServerCnxnFactory;
+
+    struct Deaf;
+
+    impl ServerListener for Deaf {
+        fn notify_stopping(&self, _: &str, _: ExitCode, why: &str) {
+            panic!("{why}");
+        }
+    }
+
+    /// Plays one role after the other, logs a transaction in each, and writes down what it sees.
+    struct Script {
+        peer: Arc<QuorumPeer>,
+        roles: Mutex<Vec<ServerState>>,
+        trace: Mutex<Vec<String>>,
+    }
+
+    impl Script {
+        fn play(&self, name: &str, mut database: QuorumDatabase) -> RoleResult {
+            let zxid = database.last_logged_zxid();
+            let next = TxnHeader {
+                client_id: SessionId(7),
+                cxid: 0,
+                zxid: zxid.next(),
+                time: 0,
+                txn_type: OpCode::CreateSession.as_i32(),
+            };
+            let txn = Txn::CreateSession(CreateSessionTxn { timeout_ms: 4000 });
+            database.snap_log.append(&TxnLogEntry::new(next, txn, None))?;
+            database.snap_log.commit()?;
+            self.trace.lock().unwrap().push(format!("{name} at {zxid}"));
+            Ok(database)
+        }
+    }
+
+    struct NoServer;
+
+    impl ReadOnlyServer for NoServer {}
+
+    impl Roles for Script {
+        fn look_for_leader(&self) -> Option<Vote> {
+            let zxid = self.peer.last_logged_zxid();
+            self.trace.lock().unwrap().push(format!("looks with {zxid}"));
+            let Some(next) = self.roles.lock().unwrap().pop() else {
+                self.peer.shutdown().request();
+                return None;
+            };
+            self.peer.state().set_server_state(next);
+            Some(Vote::looking(ServerId(9), zxid, 1, 1))
+        }
+
+        fn follow(&self, _: &Arc<QuorumPeer>, database: QuorumDatabase) -> RoleResult {
+            self.play("follows", database)
+        }
+
+        fn observe(&self, _: &Arc<QuorumPeer>, database: QuorumDatabase) -> RoleResult {
+            self.play("observes", database)
+        }
+
+        fn lead(&self, _: &Arc<QuorumPeer>, database: QuorumDatabase) -> RoleResult {
+            self.play("leads", database)
+        }
+
+        fn serve_read_only(
+            &self,
+            _: &Arc<QuorumPeer>,
+            _: &Arc<ZkDatabase>,
+        ) -> std::io::Result<Box<dyn ReadOnlyServer>> {
+            Ok(Box::new(NoServer))
+        }
+    }
+
+    fn member(dir: &Path) -> (Arc<QuorumPeer>, QuorumDatabase) {
+        let members = [("server.1", "h:1:2"), ("server.2", "h:3:4"), ("server.9", "h:5:6")];
+        let members = members.map(|(key, line)| (key.to_owned(), line.to_owned()));
+        let settings = QuorumSettings {
+            server_id: ServerId(1),
+            learner_type: LearnerType::Participant,
+            members: members.into(),
+            observer_election_delay_ms: 0,
+            ..QuorumSettings::default()
+        };
+        let (verifier, last_seen_verifier) = configured_verifiers(&settings).unwrap();
+        let config = Arc::new(ServerConfig::default());
+        let metrics = Arc::default();
+        let snap_log =
+            FileTxnSnapLog::new(Arc::new(RealDisk), dir, dir, SnapLogOptions::default()).unwrap();
+        let database = QuorumDatabase::load(snap_log, &config, &metrics, &verifier).unwrap();
+        let last_logged_zxid = database.last_logged_zxid();
+        let epochs = EpochFiles::load(database.snap_log.snap_dir(), last_logged_zxid).unwrap();
+        let providers = Arc::new(ProviderRegistry::new(&(&*config).into(), &metrics).unwrap());
+        let auth = EnforceAuthSettings::from(&*config);
+        let peer = QuorumPeer::new(QuorumPeerParts {
+            settings,
+            verifier,
+            last_seen_verifier,
+            epochs,
+            last_logged_zxid,
+            listener: Arc::new(Deaf),
+            server_slot: Arc::clone(ServerCnxnFactory::new(&config, &metrics).unwrap().slot()),
+            auth_helper: AuthenticationHelper::new(&auth, &providers).unwrap(),
+            providers,
+            metrics,
+            config,
+        });
+        (peer, database)
+    }
+
+    #[test]
+    fn every_election_is_held_with_the_last_logged_zxid() {
+        let dir = tempfile::tempdir().unwrap();
+        let (peer, database) = member(dir.path());
+        // Played from the end.
+        let roles = vec![ServerState::Observing, ServerState::Leading, ServerState::Following];
+        let script = Arc::new(Script {
+            peer: Arc::clone(&peer),
+            roles: Mutex::new(roles),
+            trace: Mutex::default(),
+        });
+        let thread = start(&peer, database, Arc::clone(&script) as Arc<dyn Roles>).unwrap();
+        assert_eq!(thread.name(), "QuorumPeer[myid=1](plain=disabled)(secure=disabled)");
+        thread.join();
+        let expected = [
+            "looks with 0x0",
+            "follows at 0x0",
+            "looks with 0x1",
+            "leads at 0x1",
+            "looks with 0x2",
+            "observes at 0x2",
+            "looks with 0x3",
+        ];
+        assert_eq!(*script.trace.lock().unwrap(), expected);
+        assert_eq!(peer.metrics().looking_count.get(), 4);
+        assert_eq!(peer.state().current_vote().id, ServerId(9));
+        let (_, database) = member(dir.path());
+        assert_eq!(database.last_logged_zxid(), Zxid(3));
     }
 }

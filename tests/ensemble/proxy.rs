@@ -11,6 +11,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use crate::support::wait_until;
+
 /// What becomes of bytes on a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkState {
@@ -124,7 +126,10 @@ fn serve(shared: &Arc<Shared>, near: TcpStream) {
     if !may_pass(shared) {
         return;
     }
-    let Ok(far) = TcpStream::connect_timeout(&shared.target, Duration::from_secs(5)) else {
+    // A connection that was accepted cannot be refused any more: without a proxy the server would
+    // have tried again until the other one listens.
+    let patience = Duration::from_secs(2);
+    let Some(far) = wait_until(patience, || TcpStream::connect(shared.target).ok()) else {
         return;
     };
     for stream in [&near, &far] {
