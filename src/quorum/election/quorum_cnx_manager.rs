@@ -65,6 +65,9 @@ struct Link {
     queue: Arc<PeerQueue>,
     connection: Option<Connection>,
     is_connecting: bool,
+    /// It asked to be connected to while an attempt was under way, which may be to an address where
+    /// it no longer is.
+    asked: Option<MultipleAddresses>,
 }
 
 struct Connection {
@@ -142,13 +145,17 @@ impl QuorumCnxManager {
         let is_connected =
             self.state.lock().links.get(&sid).is_some_and(|link| link.connection.is_some());
         if !is_connected {
-            self.initiate_connection_async(sid, MultipleAddresses::default());
+            self.initiate_connection_async(sid, None);
         }
     }
 
-    /// `said` is where the server itself says it can be reached; tried first.
-    fn initiate_connection_async(self: &Arc<Self>, sid: ServerId, said: MultipleAddresses) {
-        let addresses = self.addresses(sid, said);
+    /// `asked` is where the server itself, having asked for it, says it can be reached; tried first.
+    fn initiate_connection_async(
+        self: &Arc<Self>,
+        sid: ServerId,
+        asked: Option<MultipleAddresses>,
+    ) {
+        let addresses = self.addresses(sid, asked.clone().unwrap_or_default());
         if addresses.all_addresses().is_empty() {
             log::warn!("Invalid server id: {sid}");
             return;
@@ -161,6 +168,9 @@ impl QuorumCnxManager {
             let is_halted = state.is_halted;
             let link = state.links.entry(sid).or_default();
             if link.is_connecting || is_full || is_halted {
+                if link.is_connecting && asked.is_some() {
+                    link.asked = asked;
+                }
                 None
             } else {
                 link.is_connecting = true;
@@ -184,14 +194,20 @@ impl QuorumCnxManager {
         }
     }
 
-    fn attempt_ended(&self, sid: ServerId) {
+    fn attempt_ended(self: &Arc<Self>, sid: ServerId) {
         let is_known = self.is_known(sid);
-        let mut state = self.state.lock();
-        if let Some(link) = state.links.get_mut(&sid) {
+        let asked = {
+            let mut state = self.state.lock();
+            let Some(link) = state.links.get_mut(&sid) else { return };
             link.is_connecting = false;
-            if link.connection.is_none() && !is_known {
+            let asked = link.asked.take().filter(|_| link.connection.is_none());
+            if link.connection.is_none() && asked.is_none() && !is_known {
                 state.links.remove(&sid);
             }
+            asked
+        };
+        if asked.is_some() {
+            self.initiate_connection_async(sid, asked);
         }
     }
 
@@ -291,7 +307,7 @@ impl QuorumCnxManager {
         } else if sid < self.my_id {
             log::debug!("Create new connection to server: {sid}");
             drop(socket);
-            self.initiate_connection_async(sid, hello.election_addr);
+            self.initiate_connection_async(sid, Some(hello.election_addr));
         } else {
             self.start_workers(socket, sid);
         }

@@ -50,6 +50,31 @@ fn the_server_with_the_larger_id_keeps_the_connection() {
     assert!(is_closed(&kept, PATIENCE), "the connection before is given up");
 }
 
+/// A server asks to be connected to while we still try an address where it does not answer.
+#[test]
+fn a_server_that_asks_is_connected_to_after_the_attempt_under_way() {
+    let network = Network::new();
+    let config = network.config(&[1, 2, 3], &[]);
+    // With its queue full the kernel ignores further connections: as if the host were gone.
+    let address: std::net::SocketAddr =
+        format!("{}:{ELECTION_PORT}", network.host(1)).parse().unwrap();
+    let dead = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    dead.bind(&address.into()).unwrap();
+    dead.listen(0).unwrap();
+    let _fill = std::net::TcpStream::connect(address).unwrap();
+    let mut peer = TestPeer::new(2, &config);
+    peer.settings.cnx_timeout_ms = 1000;
+    // No other notification makes it try again.
+    peer.settings.min_notification_interval_ms = 60_000;
+    let node = Node::start(peer);
+    let _outcome = node.look();
+    let elsewhere = listen(network, 8);
+    let asked = connect(network, 2);
+    write(&asked, &hello(V1, 1, &format!("{}:{ELECTION_PORT}", network.host(8))));
+    assert!(is_closed(&asked, PATIENCE));
+    assert_eq!(read_hello(&accept(&elsewhere)).1, 2);
+}
+
 #[test]
 fn hello_names_all_addresses_if_that_is_enabled() {
     let network = Network::new();
