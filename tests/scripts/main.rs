@@ -7,6 +7,8 @@
 
 mod compare_with_java;
 
+mod cluster;
+
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, symlink};
