@@ -287,6 +287,7 @@ fn restore(
         committed.add(Arc::new(entry));
     })?;
     count(&report, metrics);
+    metrics.digest_mismatches_count.add(tree.digest_mismatches() as i64);
     let elapsed_ms = time::elapsed_ms() - started_ms;
     metrics.dbinittime.add(elapsed_ms);
     log::info!(

@@ -53,6 +53,7 @@ impl RequestProcessor for FinalRequestProcessor {
             let mut last_zxid = None;
             let mut tree = server.db().tree_mut();
             let _guard = StopServingOnPanic(server);
+            let mismatches = tree.digest_mismatches();
             let mut sink = EventSink::new(
                 server.cnxns(),
                 server.acl_policy(),
@@ -75,7 +76,11 @@ impl RequestProcessor for FinalRequestProcessor {
                     committed.extend(request.entry.take());
                 }
             }
+            let mismatches = tree.digest_mismatches() - mismatches;
             drop(tree);
+            if mismatches > 0 {
+                server.metrics().digest_mismatches_count.add(mismatches as i64);
+            }
             if let Some(zxid) = last_zxid {
                 server.db().add_committed(committed.drain(..));
                 // Only now: until a change is in the tree its record must be there for Prep.

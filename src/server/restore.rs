@@ -44,6 +44,7 @@ pub fn restore(
     let mut sessions = Sessions::new();
     let report = snap_log.restore(&mut tree, &mut sessions, &mut |_| {})?;
     count(&report, metrics);
+    metrics.digest_mismatches_count.add(tree.digest_mismatches() as i64);
     let elapsed_ms = time::elapsed_ms() - started_ms;
     metrics.dbinittime.add(elapsed_ms);
     log::info!(

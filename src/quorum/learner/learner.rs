@@ -17,6 +17,7 @@ use super::leader_link::{LeaderLink, LearnerSender};
 use super::leader_packet;
 use super::learner_zookeeper_server::LearnerZooKeeperServer;
 use crate::common::config::QuorumServer;
+use crate::common::rate_logger::RateLogger;
 use crate::common::time;
 use crate::jute::{Jute, JuteError, Limits, OutputExt};
 use crate::persistence::PersistenceError;
@@ -92,6 +93,7 @@ pub(super) fn learn(
         tree_is_ahead: false,
         connected: None,
         is_synced: false,
+        notes: RateLogger::default(),
     };
     let outcome = learner.run();
     if let Err(error) = &outcome {
@@ -113,6 +115,8 @@ struct Learner<'a> {
     tree_is_ahead: bool,
     connected: Option<Connected>,
     is_synced: bool,
+    /// Packets that are passed over may come in any number.
+    notes: RateLogger,
 }
 
 enum Phase {
@@ -330,7 +334,7 @@ impl Learner<'_> {
             LearnerAction::FinishRevalidation { session, is_valid } => {
                 self.server()?.revalidated(session, is_valid);
             }
-            LearnerAction::Note(note) => log::warn!("{note}"),
+            LearnerAction::Note(note) => self.notes.rate_limit_log(note, None),
             LearnerAction::Log(_)
             | LearnerAction::Apply(_)
             | LearnerAction::LogProposal(_)
@@ -367,6 +371,7 @@ impl Learner<'_> {
         }
         let db = Arc::clone(&self.database()?.db);
         let mut tree = db.tree_mut();
+        let mismatches = tree.digest_mismatches();
         for entry in &*entries {
             tree.process_entry(entry, &mut NoWatches);
             db.set_last_processed_zxid(entry.zxid());
@@ -378,7 +383,9 @@ impl Learner<'_> {
                 _ => {}
             }
         }
+        let mismatches = tree.digest_mismatches() - mismatches;
         drop(tree);
+        self.peer.metrics().digest_mismatches_count.add(mismatches as i64);
         db.add_committed(entries.drain(..));
         Ok(())
     }
