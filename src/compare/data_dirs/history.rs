@@ -6,40 +6,13 @@ use std::sync::Arc;
 use anyhow::{Context, ensure};
 
 use super::session::Session;
+use crate::compare::random::Dice;
 use crate::proto::messages::{
     CheckVersionRequest, CreateRequest, CreateTtlRequest, DeleteRequest, SetAclRequest,
     SetDataRequest,
 };
 use crate::proto::multi::{MultiOp, MultiOperationRecord};
 use crate::proto::{Acl, OpCode, perms};
-
-/// Numbers that a seed determines: SplitMix64.
-#[derive(Debug, Clone)]
-pub struct Numbers(u64);
-
-impl Numbers {
-    /// From a seed.
-    pub fn new(seed: u64) -> Numbers {
-        Numbers(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Less than `bound`, which is not 0.
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound.max(1)
-    }
-
-    fn one_of<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
-        of.get(self.below(of.len() as u64) as usize)
-    }
-}
 
 /// Some of everything, below `/stage-{n}`. Older releases of Java's server cannot do all of it.
 pub fn build(session: &mut Session, n: usize) -> anyhow::Result<()> {
@@ -96,44 +69,43 @@ pub fn build(session: &mut Session, n: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// So many operations, chosen by `numbers`, below `/random-{n}`; failures are as welcome as successes.
+/// So many operations, chosen by the dice, below `/random-{n}`; failures are as welcome as successes.
 pub fn wander(
     session: &mut Session,
     n: usize,
     operations: usize,
-    numbers: &mut Numbers,
+    dice: &mut Dice,
 ) -> anyhow::Result<()> {
     let root = format!("/random-{n}");
     session.create(&root, None, Acl::open_unsafe(), 0)?;
     for at in 0..operations {
-        step(session, &root, numbers).with_context(|| format!("random operation {at}"))?;
+        step(session, &root, dice).with_context(|| format!("random operation {at}"))?;
     }
     Ok(())
 }
 
-fn step(session: &mut Session, root: &str, numbers: &mut Numbers) -> anyhow::Result<()> {
-    let path = random_path(root, numbers);
-    match numbers.below(12) {
+fn step(session: &mut Session, root: &str, dice: &mut Dice) -> anyhow::Result<()> {
+    let path = random_path(root, dice);
+    match dice.roll(12) {
         0..4 => {
-            let flags = *numbers.one_of(&[0, 0, 0, 1, 2, 3]).unwrap_or(&0);
-            let request =
-                CreateRequest { acl: random_acl(numbers), ..create_request(&path, flags) };
-            let op = *numbers.one_of(&[OpCode::Create, OpCode::Create2]).unwrap_or(&OpCode::Create);
+            let flags = dice.one_of(&[0, 0, 0, 1, 2, 3]);
+            let request = CreateRequest { acl: random_acl(dice), ..create_request(&path, flags) };
+            let op = if dice.is_one_in(2) { OpCode::Create2 } else { OpCode::Create };
             session.call(op, &request)?;
         }
         4 => {
             session.call(OpCode::CreateContainer, &create_request(&path, 4))?;
         }
         5 => {
-            let flags = if numbers.below(2) == 0 { 5 } else { 6 };
-            let ttl = 80_000_000 + numbers.below(1000) as i64;
+            let flags = if dice.roll(2) == 0 { 5 } else { 6 };
+            let ttl = 80_000_000 + dice.roll(1000) as i64;
             let acl = Acl::open_unsafe();
             let request = CreateTtlRequest { path, data: None, acl, flags, ttl };
             session.call(OpCode::CreateTtl, &request)?;
         }
         6..8 => {
-            let data = random_data(numbers);
-            let version = numbers.below(4) as i32 - 1;
+            let data = random_data(dice);
+            let version = dice.roll(4) as i32 - 1;
             session.call(OpCode::SetData, &SetDataRequest { path, data, version })?;
         }
         8 => {
@@ -141,41 +113,41 @@ fn step(session: &mut Session, root: &str, numbers: &mut Numbers) -> anyhow::Res
             session.call(OpCode::Delete, &request)?;
         }
         9 => {
-            let request = SetAclRequest { path, acl: random_acl(numbers), version: -1 };
+            let request = SetAclRequest { path, acl: random_acl(dice), version: -1 };
             session.call(OpCode::SetAcl, &request)?;
         }
         _ => {
-            let count = 1 + numbers.below(4);
-            let ops = (0..count).map(|_| random_part(root, numbers)).collect();
+            let count = 1 + dice.roll(4);
+            let ops = (0..count).map(|_| random_part(root, dice)).collect();
             session.call(OpCode::Multi, &MultiOperationRecord { ops })?;
         }
     }
     Ok(())
 }
 
-fn random_part(root: &str, numbers: &mut Numbers) -> MultiOp {
-    let path = random_path(root, numbers);
-    match numbers.below(5) {
-        0..2 => MultiOp::Create(create_request(&path, numbers.below(4) as i32)),
-        2 => set(&path, "part", numbers.below(3) as i32 - 1),
+fn random_part(root: &str, dice: &mut Dice) -> MultiOp {
+    let path = random_path(root, dice);
+    match dice.roll(5) {
+        0..2 => MultiOp::Create(create_request(&path, dice.roll(4) as i32)),
+        2 => set(&path, "part", dice.roll(3) as i32 - 1),
         3 => delete(&path),
-        _ => MultiOp::Check(CheckVersionRequest { path, version: numbers.below(2) as i32 }),
+        _ => MultiOp::Check(CheckVersionRequest { path, version: dice.roll(2) as i32 }),
     }
 }
 
 /// Few names, so that paths meet.
-fn random_path(root: &str, numbers: &mut Numbers) -> String {
+fn random_path(root: &str, dice: &mut Dice) -> String {
     let mut path = root.to_owned();
-    for _ in 0..=numbers.below(3) {
-        let name = *numbers.one_of(&["a", "b", "c", "\u{4e2d}", "e-"]).unwrap_or(&"a");
+    for _ in 0..=dice.roll(3) {
+        let name = dice.one_of(&["a", "b", "c", "\u{4e2d}", "e-"]);
         path.push('/');
         path.push_str(name);
     }
     path
 }
 
-fn random_acl(numbers: &mut Numbers) -> Vec<Acl> {
-    match numbers.below(6) {
+fn random_acl(dice: &mut Dice) -> Vec<Acl> {
+    match dice.roll(6) {
         0 => vec![Acl::new(perms::ALL, "auth", "")],
         1 => vec![
             Acl::new(perms::ALL, "world", "anyone"),
@@ -186,12 +158,12 @@ fn random_acl(numbers: &mut Numbers) -> Vec<Acl> {
     }
 }
 
-fn random_data(numbers: &mut Numbers) -> Option<Arc<[u8]>> {
-    match numbers.below(5) {
+fn random_data(dice: &mut Dice) -> Option<Arc<[u8]>> {
+    match dice.roll(5) {
         0 => None,
         1 => Some(Arc::from([])),
-        2 => Some(Arc::from(vec![b'x'; numbers.below(5000) as usize])),
-        _ => Some(Arc::from(numbers.below(1_000_000).to_string().into_bytes())),
+        2 => Some(Arc::from(vec![b'x'; dice.roll(5000) as usize])),
+        _ => Some(Arc::from(dice.roll(1_000_000).to_string().into_bytes())),
     }
 }
 

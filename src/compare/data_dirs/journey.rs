@@ -8,11 +8,12 @@ use anyhow::{Context, bail};
 
 use super::cases::{Case, End};
 use super::dump::{Dump, Mismatch};
-use super::history::{Numbers, build, wander};
+use super::history::{build, wander};
 use super::log_files::{last_logged, remove_snapshots, snapshots, tear_tail};
 use super::session::{Credentials, Session};
 use crate::client::{four_letter_word, request_frame};
 use crate::compare::launch::{Implementation, LaunchError, Server};
+use crate::compare::random::Dice;
 use crate::jute::Jute;
 use crate::proto::messages::{
     CreateRequest, ExistsRequest, GetEphemeralsRequest, GetEphemeralsResponse,
@@ -81,12 +82,12 @@ pub fn hand_over(
     let Some((_, first)) = route.next() else { return Ok(()) };
     // The owner of the directory, which outlives the servers that run in it.
     let mut home = Server::start(first, &case.setup())?;
-    let mut numbers = Numbers::new(seed);
+    let mut dice = Dice::new(seed);
     let mut stop = Stop::new(case, &mut home, 0, first);
     let mut lasting = Session::open(stop.server.addr(), 120_000)?;
     lasting.create("/lasting", Some(b"e"), Acl::open_unsafe(), 1)?;
     lasting.create(LOST, None, Acl::open_unsafe(), 0)?;
-    let mut carried = stop.act_and_end(lasting, &mut numbers, findings)?;
+    let mut carried = stop.act_and_end(lasting, &mut dice, findings)?;
     let dir = home.dir().to_owned();
     for (n, implementation) in route {
         let mut guest = Server::on_dir(&dir, implementation, &case.setup());
@@ -95,7 +96,7 @@ pub fn hand_over(
             return Ok(());
         }
         let lasting = stop.compare(&carried, findings)?;
-        carried = stop.act_and_end(lasting, &mut numbers, findings)?;
+        carried = stop.act_and_end(lasting, &mut dice, findings)?;
     }
     Ok(())
 }
@@ -194,7 +195,7 @@ impl<'a> Stop<'a> {
     fn act_and_end(
         &mut self,
         mut lasting: Session,
-        numbers: &mut Numbers,
+        dice: &mut Dice,
         findings: &mut Findings,
     ) -> anyhow::Result<Carried> {
         let (addr, n) = (self.addr(), self.n);
@@ -203,7 +204,7 @@ impl<'a> Stop<'a> {
         session.close()?;
         let mut session = Session::open(addr, 20_000)?;
         session.auth("some:body")?;
-        wander(&mut session, n, WANDER, numbers).with_context(|| self.place.clone())?;
+        wander(&mut session, n, WANDER, dice).with_context(|| self.place.clone())?;
         session.close()?;
         lasting.create(&format!("/lasting-{n}"), None, Acl::open_unsafe(), 1)?;
         self.wait_for_snapshot()?;
@@ -326,7 +327,7 @@ fn write_until_killed(server: &mut Server, seed: u64) -> anyhow::Result<usize> {
     }
     session.send_bytes(&bytes)?;
     let mut acknowledged = 0;
-    let enough = 200 + Numbers::new(seed).below(1200) as usize;
+    let enough = 200 + Dice::new(seed).roll(1200);
     while acknowledged < enough {
         let reply = session.next_reply().context("the server ends by itself")?;
         if reply.header.err != 0 {

@@ -2,11 +2,12 @@
 
 use super::cases::Case;
 use super::dump::Mismatch;
-use super::history::{Numbers, build, wander};
+use super::history::{build, wander};
 use super::journey::Findings;
 use super::log_files::{LogRecord, log_records};
 use super::session::Session;
 use crate::compare::launch::{Implementation, Server};
+use crate::compare::random::Dice;
 use crate::proto::txn::CloseSessionTxn;
 use crate::proto::{OpCode, Txn};
 
@@ -44,7 +45,7 @@ fn lines_of(case: &Case, who: &Implementation, seed: u64) -> anyhow::Result<Vec<
     session.close()?;
     let mut session = Session::open(server.addr(), 30_000)?;
     session.auth("some:body")?;
-    wander(&mut session, 0, WANDER, &mut Numbers::new(seed))?;
+    wander(&mut session, 0, WANDER, &mut Dice::new(seed))?;
     session.close()?;
     server.stop();
     Ok(record_lines(log_records(&server.version_dir())?))

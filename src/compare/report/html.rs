@@ -67,11 +67,12 @@ fn summary(report: &Report) -> String {
         (grouped(same), "the same"),
         (grouped(report.on_purpose()), "different on purpose"),
         (grouped(report.unexplained()), "different, unexplained"),
-        (grouped(report.rate().round() as u64), "operations per second"),
         (format!("{seconds:.1} s"), "it took"),
     ];
+    let rate =
+        report.random_rate().map(|rate| (grouped(rate), "random operations per second, each pair"));
     out.push_str("<div class=\"cards\">\n");
-    for (value, label) in cards {
+    for (value, label) in cards.into_iter().chain(rate) {
         out.push_str(&format!("<div class=\"card\"><b>{value}</b><span>{label}</span></div>\n"));
     }
     out.push_str("</div>\n");
@@ -171,7 +172,7 @@ fn on_purpose(report: &Report) -> String {
     }
     out.push_str(
         "<div class=\"scroll\"><table>\n<thead><tr><th>Difference</th><th>What and why</th>\
-         <th>See</th><th>Shown by</th><th class=\"n\">Met</th></tr></thead>\n<tbody>\n",
+         <th>Shown by</th><th class=\"n\">Met</th></tr></thead>\n<tbody>\n",
     );
     for entry in &report.deliberate {
         out.push_str(&one_deliberate(entry));
@@ -191,7 +192,7 @@ fn one_deliberate(entry: &Deliberate) -> String {
     };
     let class = if entry.seen > 0 { "n purpose" } else { "n" };
     format!(
-        "<tr><td><code>{}</code></td><td>{}</td><td>{}</td><td>{scenario}</td>\
+        "<tr><td><code>{}</code></td><td>{}<small>{}</small></td><td class=\"where\">{scenario}</td>\
          <td class=\"{class}\">{}</td></tr>\n",
         escape(&entry.id),
         escape(&entry.reason),

@@ -122,9 +122,12 @@ impl Report {
         self.rows.iter().map(|row| row.deliberate).sum()
     }
 
-    /// Compared operations per second of both sides together with all else that it took.
-    pub fn rate(&self) -> f64 {
-        self.operations() as f64 * 1000.0 / self.took_ms.max(1) as f64
+    /// Operations of the random sequences per second; nothing else is bound by the servers alone.
+    pub fn random_rate(&self) -> Option<u64> {
+        let random = || self.rows.iter().filter(|row| row.kind == "random");
+        let took_ms: u64 = random().map(|row| row.took_ms).sum();
+        let operations: u64 = random().map(|row| row.operations).sum();
+        (took_ms > 0).then(|| operations.saturating_mul(1000) / took_ms)
     }
 
     /// True when something was compared and nothing differs without an explanation.
