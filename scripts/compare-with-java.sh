@@ -108,7 +108,11 @@ html=${html:-$out/compare.html}
 
 # shellcheck source=scripts/setup.sh
 . "$root/scripts/setup.sh"
-[[ -n $install ]] || export ZABKEEPER_NO_INSTALL=1
+if [[ -n $install ]]; then
+    unset ZABKEEPER_NO_INSTALL
+else
+    export ZABKEEPER_NO_INSTALL=1
+fi
 
 bin=${ZABKEEPER:-$target/release/zabkeeper}
 if [[ ! -x $bin ]]; then

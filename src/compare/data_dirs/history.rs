@@ -162,7 +162,7 @@ fn random_data(dice: &mut Dice) -> Option<Arc<[u8]>> {
     match dice.roll(5) {
         0 => None,
         1 => Some(Arc::from([])),
-        2 => Some(Arc::from(vec![b'x'; dice.roll(5000) as usize])),
+        2 => Some(Arc::from(vec![b'x'; dice.roll(5000)])),
         _ => Some(Arc::from(dice.roll(1_000_000).to_string().into_bytes())),
     }
 }
