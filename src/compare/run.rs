@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::difference::Compared;
-use super::flavor::{Flavor, RANDOM};
+use super::flavor::{Flavor, PLAIN, RANDOM};
 use super::pair::{Pair, PairError};
 use super::random::{Plan, sequence};
 use super::report::{self, Report, Row, SideInfo};
@@ -22,6 +22,9 @@ use crate::common::time;
 
 /// How often a script is run at most while it is made shorter.
 const SHRINK_BUDGET: usize = 600;
+
+/// How long that may take at most.
+const SHRINK_MAX: Duration = Duration::from_secs(60);
 
 /// No more findings of a kind are shortened; the others are counted.
 const SHRUNK_MAX: usize = 5;
@@ -79,7 +82,13 @@ struct Shared<'a> {
 
 impl Bench<'_> {
     /// Runs the scenarios; one row for each group.
-    pub fn scenarios(&self, scenarios: Vec<Scenario>) -> Result<Report, PairError> {
+    pub fn scenarios(&self, mut scenarios: Vec<Scenario>) -> Result<Report, PairError> {
+        // Servers that somebody else started are configured as they are, and must survive.
+        let mut left_out = Vec::new();
+        if self.is_given() {
+            left_out = scenarios.iter().filter(|one| one.flavor != PLAIN).cloned().collect();
+            scenarios.retain(|one| one.flavor == PLAIN);
+        }
         let work = scenarios.into_iter().map(|scenario| Work {
             kind: "scenario",
             row: scenario.group.to_owned(),
@@ -87,7 +96,14 @@ impl Bench<'_> {
             flavor: scenario.flavor,
             make: Make::Script(scenario.script),
         });
-        self.run(work.collect())
+        let mut report = self.run(work.collect())?;
+        report.rows.extend(left_out.iter().map(|one| Row {
+            kind: "scenario".into(),
+            name: one.path(),
+            skipped: format!("needs servers started as {}", one.flavor.name),
+            ..Row::default()
+        }));
+        Ok(report)
     }
 
     /// Runs `count` random sequences from the seed `first` on.
@@ -284,8 +300,9 @@ impl Shared<'_> {
         let mut best = (script.clone(), compared);
         if is_shrunk {
             let mut failure = None;
+            let begin = Instant::now();
             shrink(script, SHRINK_BUDGET, |candidate| {
-                if failure.is_some() {
+                if failure.is_some() || begin.elapsed() > SHRINK_MAX {
                     return false;
                 }
                 match pair.run(candidate) {

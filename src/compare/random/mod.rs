@@ -108,7 +108,13 @@ impl Author {
                 }
                 _ => {
                     let request = self.request(Place::Alone);
+                    let is_refused = matches!(request, Request::Check(_));
                     self.send(&who, request);
+                    // An operation of multis only: it is answered, and then the connection ends.
+                    if is_refused {
+                        self.act(&who, Action::Ends);
+                        self.reconnect(&who);
+                    }
                 }
             }
             written += 1;
@@ -362,7 +368,6 @@ impl Author {
             }
             94 => Request::Sync(SyncRequest { path: Some(path) }),
             95 => Request::WhoAmI,
-            // Alone, for Java closes the connection after it.
             96 if place == Place::Alone => {
                 Request::Check(CheckVersionRequest { path, version: self.dice.one_of(&[-1, 0]) })
             }
