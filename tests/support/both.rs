@@ -11,20 +11,13 @@ use std::sync::OnceLock;
 use parking_lot::{Mutex, MutexGuard};
 use zabkeeper::compare::driver::Driver;
 use zabkeeper::compare::script::Script;
-use zabkeeper::jute::{Input, Jute};
-use zabkeeper::proto::OpCode;
-use zabkeeper::proto::messages::{
-    AuthPacket, DeleteRequest, GetChildrenRequest, GetChildrenResponse,
-};
+use zabkeeper::compare::stage::Stage;
 
-use super::peer::{Story, create, text};
+use super::peer::Story;
 use super::server::{Setup, Target, TestServer, targets};
-use super::wire::{Packet, Received, Wire, new_session};
 
-/// `super:secret` as `digest` super user; in the configuration of every flavour.
-pub const SUPER_DIGEST: &str = "super:lK75jTNcA+U9vtVEw5vB51mj/w4=";
-/// The password of the super user.
-pub const SUPER_TOKEN: &str = "super:secret";
+/// The super user: in the configuration of every flavour.
+pub use zabkeeper::compare::launch::SUPER_DIGEST;
 
 /// A configuration whose servers are started at the first use and shared by all its stories, which
 /// take turns.
@@ -111,7 +104,6 @@ impl Flavor {
     /// The transcript of a script, as lines; with `hides_zxids` they are masked.
     pub fn play(&self, target: Target, script: &Script, hides_zxids: bool) -> Vec<String> {
         let server = self.server(target);
-        clear(&server);
         set_stage(&server);
         let mut driver = Driver::new(server.addr());
         if hides_zxids {
@@ -127,7 +119,6 @@ impl Flavor {
     pub fn tell(&self, target: Target, scenario: &dyn Fn(&Story<'_>)) -> Vec<String> {
         let server = self.server(target);
         if self.stage {
-            clear(&server);
             set_stage(&server);
         }
         let story = Story::new(&server);
@@ -216,63 +207,9 @@ pub fn diff(expected: &[&str], seen: &[String]) -> String {
     text
 }
 
-/// A session of the harness itself, as the super user.
-struct Stagehand {
-    wire: Wire,
-    xid: i32,
-}
-
-impl Stagehand {
-    fn enter(server: &TestServer) -> Stagehand {
-        let mut wire = Wire::open(server.addr());
-        let response = wire.handshake(&new_session(20_000)).expect("a session");
-        assert_ne!(response.session_id, 0);
-        let auth = AuthPacket { op: 0, scheme: "digest".into(), auth: text(SUPER_TOKEN) };
-        wire.send(-4, OpCode::Auth.as_i32(), &auth.to_bytes());
-        assert_eq!(wire.packet().header.err, 0, "the super user");
-        Stagehand { wire, xid: 0 }
-    }
-
-    fn call(&mut self, op: OpCode, body: &impl Jute) -> Packet {
-        self.xid += 1;
-        self.wire.send(self.xid, op.as_i32(), &body.to_bytes());
-        self.wire.packet()
-    }
-
-    fn remove_below(&mut self, path: &str) {
-        let request = GetChildrenRequest { path: path.into(), watch: false };
-        let reply = self.call(OpCode::GetChildren, &request);
-        if reply.header.err != 0 {
-            return;
-        }
-        let reply = GetChildrenResponse::decode(&mut Input::unbounded(&reply.body)).unwrap();
-        for child in reply.children {
-            let child = if path == "/" { format!("/{child}") } else { format!("{path}/{child}") };
-            if child == "/zookeeper" {
-                continue;
-            }
-            self.remove_below(&child);
-            let reply = self.call(OpCode::Delete, &DeleteRequest { path: child, version: -1 });
-            assert!(matches!(reply.header.err, 0 | -101), "{:?}", reply.header);
-        }
-    }
-
-    fn leave(mut self) {
-        self.wire.send(self.xid + 1, OpCode::CloseSession.as_i32(), &[]);
-        while let Received::Frame(_) = self.wire.receive() {}
-    }
-}
-
-fn clear(server: &TestServer) {
-    let mut hand = Stagehand::enter(server);
-    hand.remove_below("/");
-    hand.remove_below("/zookeeper/quota");
-    hand.leave();
-}
-
+/// An empty node `/t`, and nothing else.
 fn set_stage(server: &TestServer) {
-    let mut hand = Stagehand::enter(server);
-    let request = create("/t", "", zabkeeper::proto::Acl::open_unsafe(), 0);
-    assert_eq!(hand.call(OpCode::Create, &request).header.err, 0);
-    hand.leave();
+    let mut stage = Stage::enter(server.addr()).unwrap();
+    stage.set().unwrap();
+    stage.leave();
 }

@@ -1,14 +1,16 @@
 //! One client connection, byte by byte: no thread, no ping, no reconnect, so that a test decides
-//! what is on the wire and when. Every read has a deadline. A `RawConnection` for which the end of
-//! the connection is an answer, and everything else unexpected fails the test.
+//! what is on the wire and when. Every read has a deadline. The connection of `zabkeeper compare`,
+//! for which the end is an answer; everything else that is unexpected fails the test.
 
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::Arc;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use zabkeeper::client::{ClientError, RawConnection, Reply};
+pub use zabkeeper::client::new_session_request as new_session;
+use zabkeeper::client::{ClientError, Reply};
+use zabkeeper::compare::wire;
+pub use zabkeeper::compare::wire::{old_session, request_bytes as request_frame};
 use zabkeeper::jute::{Input, Jute};
-use zabkeeper::proto::messages::{ConnectRequest, ConnectResponse, ReplyHeader, RequestHeader};
+use zabkeeper::proto::messages::{ConnectRequest, ConnectResponse, ReplyHeader};
 
 use super::PATIENCE;
 
@@ -25,7 +27,7 @@ pub enum Received {
 
 /// A connection.
 pub struct Wire {
-    raw: RawConnection,
+    raw: wire::Wire,
 }
 
 /// A reply or event: header and the bytes behind it.
@@ -47,7 +49,7 @@ impl Wire {
 
     /// As [`Self::open`], for servers that may refuse.
     pub fn try_open(addr: SocketAddr) -> Result<Wire, ClientError> {
-        Ok(Wire { raw: RawConnection::connect(addr, PATIENCE)? })
+        Ok(Wire { raw: wire::Wire::open(addr, PATIENCE)? })
     }
 
     /// The socket.
@@ -58,9 +60,8 @@ impl Wire {
     /// Sends bytes as they are. A connection that the server has ended already is not an error:
     /// the following read will tell.
     pub fn send_raw(&mut self, bytes: &[u8]) {
-        match self.raw.send_bytes(bytes) {
-            Ok(()) | Err(ClientError::Closed) => {}
-            Err(e) => panic!("sending {} bytes: {e}", bytes.len()),
+        if let Err(e) = self.raw.send(bytes) {
+            panic!("sending {} bytes: {e}", bytes.len());
         }
     }
 
@@ -76,12 +77,11 @@ impl Wire {
 
     /// The next frame, waiting at most `limit`.
     pub fn receive_within(&mut self, limit: Duration) -> Received {
-        self.raw.set_timeout(limit.max(Duration::from_millis(1))).unwrap();
-        match self.raw.read_frame() {
-            Ok(frame) => Received::Frame(frame),
-            Err(ClientError::Closed) => Received::Closed,
-            Err(ClientError::Timeout) => Received::Nothing,
-            Err(e) => panic!("reading: {e}"),
+        match self.raw.receive(limit) {
+            wire::Received::Frame(frame) => Received::Frame(frame),
+            wire::Received::Closed => Received::Closed,
+            wire::Received::Nothing => Received::Nothing,
+            wire::Received::Broken(why) => panic!("reading: {why}"),
         }
     }
 
@@ -105,7 +105,7 @@ impl Wire {
 
     /// Ends the connection without closing the session.
     pub fn cut(&mut self) {
-        let _ = self.stream().shutdown(Shutdown::Both); // The server may have been first.
+        self.raw.cut();
     }
 
     /// Sends a connect request and reads the answer; `None` when the server just closes.
@@ -119,28 +119,4 @@ impl Wire {
             Received::Nothing => panic!("no answer to the connect request"),
         }
     }
-}
-
-/// A request's frame without length.
-pub fn request_frame(xid: i32, op: i32, body: &[u8]) -> Vec<u8> {
-    let mut frame = RequestHeader { xid, op }.to_bytes();
-    frame.extend(body);
-    frame
-}
-
-/// A connect request for a new session.
-pub fn new_session(timeout_ms: i32) -> ConnectRequest {
-    ConnectRequest {
-        protocol_version: 0,
-        last_zxid_seen: 0,
-        timeout_ms,
-        session_id: 0,
-        passwd: Some(Arc::from([0; 16])),
-        read_only: Some(false),
-    }
-}
-
-/// A connect request for a session that exists.
-pub fn old_session(id: i64, passwd: &[u8; 16], timeout_ms: i32) -> ConnectRequest {
-    ConnectRequest { session_id: id, passwd: Some(Arc::from(*passwd)), ..new_session(timeout_ms) }
 }
