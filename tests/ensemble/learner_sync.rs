@@ -5,7 +5,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use zabkeeper::client::{ClientError, SessionCredentials, ZooKeeper};
 use zabkeeper::persistence::disk::RealDisk;
@@ -435,6 +435,43 @@ fn killed_again_and_again_a_follower_comes_back_with_what_it_acknowledged() {
         drop(client);
     }
     cluster.start_node(5 - leader);
+    check_same_trees(&mut cluster, &[1, 2, 3, 4]);
+}
+
+#[test]
+fn killed_at_any_moment_under_load_learners_come_back_to_the_same_history() {
+    let Some((mut cluster, leader)) = start(&mixed()) else { return };
+    let mut client = cluster.node(leader).client(20_000);
+    let stop = Arc::new(AtomicBool::new(false));
+    let written = Arc::new(AtomicUsize::new(0));
+    let writer = {
+        let (stop, written) = (Arc::clone(&stop), Arc::clone(&written));
+        std::thread::spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                let n = written.fetch_add(1, Ordering::Relaxed);
+                create(&mut client, &format!("/n{n}"));
+            }
+        })
+    };
+    // Each kill comes after another number of writes, wherever the servers are then: looking,
+    // synchronising or serving.
+    for (round, id) in [OURS, OUR_OBSERVER].into_iter().cycle().take(24).enumerate() {
+        cluster.node_mut(id).kill();
+        cluster.spawn(id);
+        let until = written.load(Ordering::Relaxed) + (round * 37) % 101;
+        cluster
+            .await_that("more writes", || (written.load(Ordering::Relaxed) >= until).then_some(()));
+    }
+    cluster.await_serving(&[OURS, OUR_OBSERVER]);
+    stop.store(true, Ordering::Relaxed);
+    writer.join().unwrap();
+    let last = format!("/n{}", written.load(Ordering::Relaxed) - 1);
+    for id in [OURS, OUR_OBSERVER] {
+        let mut client = cluster.node(id).client(10_000);
+        client.sync("/").unwrap();
+        assert!(client.exists(&last, false).unwrap().is_some(), "{id}");
+        client.close().unwrap();
+    }
     check_same_trees(&mut cluster, &[1, 2, 3, 4]);
 }
 
