@@ -310,7 +310,7 @@ end() { # ID
   pid_of "$1" >/dev/null || return 0
   send TERM "$1"
   # One that is paused hears of it only then.
-  send CONT "$1"
+  send CONT "$1" 2>/dev/null
   await_end "$1"
 }
 
