@@ -289,7 +289,8 @@ impl Leading {
             let start = self.negotiation.new_leader_zxid();
             sh.check.elected(core.me.node, start.epoch());
             core.write_current_epoch(sh, start.epoch())?;
-            self.proposals = Some(Proposals::new(start, vec![Arc::clone(&sh.verifier)]));
+            let proposals = Proposals::new(start, vec![Arc::clone(&sh.verifier)]);
+            self.proposals = Some(proposals.with_base(core.db.last_processed()));
             core.act(sh, format_args!("ack own NEWLEADER {start}"))?;
             core.acknowledge(sh, start);
             if let Err(error) = self.negotiation.new_leader_ack(core.id, start) {
@@ -569,6 +570,7 @@ fn choose(
     let last_processed = core.db.last_processed();
     let committed = core.db.db().committed_log().read();
     let history = LeaderHistory {
+        base: proposals.base(),
         last_processed,
         committed: committed.proposals(),
         to_be_applied: proposals.to_be_applied(),

@@ -90,6 +90,8 @@ pub struct Serving {
 pub struct Leader {
     peer: Arc<QuorumPeer>,
     db: Arc<ZkDatabase>,
+    /// The last transaction of the history that the epoch begins with.
+    base: Zxid,
     txn_log_source: TxnLogSource,
     beginning: Mutex<Beginning>,
     has_changed: Condvar,
@@ -159,6 +161,7 @@ impl Leader {
             ),
             peer: Arc::clone(peer),
             db: Arc::clone(db),
+            base: summary.last_zxid,
             txn_log_source,
         })
     }
@@ -283,7 +286,7 @@ impl Leader {
         }
         drop(beginning);
         let start = Zxid::new(epoch, 0);
-        self.state.lock().proposals = Some(Proposals::new(start, verifiers));
+        self.state.lock().proposals = Some(Proposals::new(start, verifiers).with_base(self.base));
         self.has_changed.notify_all();
         start
     }
@@ -291,7 +294,7 @@ impl Leader {
     /// Proposals go on behind this zxid (`zookeeper.testingonly.initialZxid`).
     pub fn skip_to(&self, zxid: Zxid) {
         let verifiers = self.verifiers();
-        self.state.lock().proposals = Some(Proposals::new(zxid, verifiers));
+        self.state.lock().proposals = Some(Proposals::new(zxid, verifiers).with_base(self.base));
     }
 
     /// Waits until a quorum has promised the epoch, the leader itself included.
@@ -693,6 +696,7 @@ impl LearnerMaster for Leader {
         let mut state = self.state.lock();
         let Some(proposals) = &state.proposals else { return Err(LearnerError::Stopped) };
         let history = LeaderHistory {
+            base: proposals.base(),
             last_processed: self.db.last_processed_zxid(),
             committed: committed.proposals(),
             to_be_applied: proposals.to_be_applied(),
@@ -735,10 +739,12 @@ impl LearnerMaster for Leader {
     ) -> Option<Vec<Arc<TxnLogEntry>>> {
         let committed = self.db.committed_log().read();
         let mut state = self.state.lock();
+        let proposals = state.proposals.as_ref()?;
         let history = LeaderHistory {
+            base: proposals.base(),
             last_processed: self.db.last_processed_zxid(),
             committed: committed.proposals(),
-            to_be_applied: state.proposals.as_ref()?.to_be_applied(),
+            to_be_applied: proposals.to_be_applied(),
         };
         let rest = history.join(last)?;
         let last = rest.last().map_or(last, |entry| entry.zxid());

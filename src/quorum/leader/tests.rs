@@ -287,8 +287,7 @@ fn observers_are_informed_and_do_not_vote() {
     observer.introduce(PacketType::ObserverInfo, 9, 0);
     observer.expect(PacketType::LeaderInfo);
     observer.ack_epoch(0, 0);
-    observer.expect(PacketType::Snap);
-    observer.skip_snapshot();
+    observer.expect(PacketType::Diff);
     observer.expect(PacketType::NewLeader);
     observer.send(PacketType::Ack, 0x1_0000_0000, None);
     observer.expect(PacketType::UpToDate);

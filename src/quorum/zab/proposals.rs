@@ -127,6 +127,8 @@ impl QuorumRule {
 /// The proposals of one epoch. `S` says who asked for a sync.
 pub struct Proposals<S> {
     rule: QuorumRule,
+    /// The last transaction of the history that the epoch began with.
+    base: Zxid,
     last_proposed: Zxid,
     last_committed: Zxid,
     /// Invariant: consecutive zxids, from the one behind `last_committed` to `last_proposed`.
@@ -146,6 +148,7 @@ impl<S> Proposals<S> {
     pub fn new(start: Zxid, verifiers: Vec<Arc<QuorumVerifier>>) -> Proposals<S> {
         Proposals {
             rule: QuorumRule::new(verifiers),
+            base: Zxid::NONE,
             last_proposed: start,
             last_committed: start,
             outstanding: VecDeque::new(),
@@ -154,6 +157,18 @@ impl<S> Proposals<S> {
             connections: BTreeMap::new(),
             has_rolled_over: false,
         }
+    }
+
+    /// With a history that ends with `base`.
+    #[must_use]
+    pub fn with_base(self, base: Zxid) -> Proposals<S> {
+        Proposals { base, ..self }
+    }
+
+    /// The last transaction of the history that the epoch began with; [`Zxid::NONE`] if that was not
+    /// said.
+    pub fn base(&self) -> Zxid {
+        self.base
     }
 
     /// The last proposal, or the zxid before the first.

@@ -4,6 +4,7 @@
 //! | the learner's last zxid | plan |
 //! | --- | --- |
 //! | is the leader's last processed | empty DIFF |
+//! | is the last of the history that the leader's epoch began with | DIFF |
 //! | beyond everything committed, in the same epoch | TRUNC to the last committed |
 //! | in the committed log | DIFF |
 //! | begins an epoch within it | DIFF from the first transaction behind it |
@@ -15,6 +16,8 @@
 //! - What is committed but not yet in the committed log (`toBeApplied`) counts as part of it. Java
 //!   makes a learner cut off a transaction that is committed, to send it again: for a moment a copy
 //!   fewer exists than was promised.
+//! - A learner that ends where the leader's epoch began needs no snapshot because the leader, after
+//!   a start from a snapshot alone, has no older transaction in memory.
 //! - TRUNC is sent only to a transaction of the learner's own epoch: of another epoch's history the
 //!   learner may have something that never was in the leader's. Java does so beyond the committed
 //!   log.
@@ -28,6 +31,8 @@ use crate::proto::{TxnLogEntry, Zxid};
 /// The leader's history, all of it seen at one moment.
 #[derive(Clone, Copy)]
 pub struct LeaderHistory<'a> {
+    /// The last transaction of the history that the leader began its epoch with.
+    pub base: Zxid,
     /// The last transaction applied to the tree; the epoch with counter 0 at the epoch's start.
     pub last_processed: Zxid,
     /// The committed log.
@@ -119,6 +124,15 @@ pub fn plan(peer: Zxid, history: &LeaderHistory<'_>, options: SyncOptions) -> Sy
     if peer == history.last_processed {
         return nothing_but(SyncStart::Diff(peer), peer);
     }
+    if peer == history.base && peer != Zxid::NONE && history.begins_behind_base() {
+        // Nothing of before is in memory, but the learner has all of it.
+        let entries: Vec<_> = history.entries().cloned().collect();
+        if is_contiguous(peer, &entries) {
+            let last = entries.last().map_or(peer, |entry| entry.zxid());
+            let start = SyncStart::Diff(last);
+            return SyncPlan::Packets(SyncPackets { start, entries, last });
+        }
+    }
     let min = history.min();
     let max = history.max();
     if peer > max && !begins_epoch(peer) {
@@ -146,6 +160,14 @@ impl LeaderHistory<'_> {
         let last = self.committed.back().map_or(Zxid(i64::MIN), |entry| entry.zxid());
         let behind = self.to_be_applied.iter().filter(move |entry| entry.zxid() > last);
         self.committed.iter().chain(behind)
+    }
+
+    /// Whether memory holds just what was committed since the leader's epoch began.
+    fn begins_behind_base(&self) -> bool {
+        let first = self.entries().next().map(|entry| entry.zxid());
+        first.is_none_or(|first| {
+            first.counter() == 1 && first.epoch() == self.last_processed.epoch()
+        })
     }
 
     /// The oldest in memory; without any the last processed, as in Java.

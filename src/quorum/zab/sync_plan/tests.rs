@@ -46,8 +46,21 @@ fn text(plan: &SyncPlan) -> String {
 
 #[track_caller]
 fn check_all(last_processed: &str, committed: &str, applied: &str, peer: &str, expected: &str) {
+    check_based("0:0", last_processed, committed, applied, peer, expected);
+}
+
+#[track_caller]
+fn check_based(
+    base: &str,
+    last_processed: &str,
+    committed: &str,
+    applied: &str,
+    peer: &str,
+    expected: &str,
+) {
     let (committed, to_be_applied) = (entries(committed), entries(applied));
     let history = LeaderHistory {
+        base: zxid(base),
         last_processed: zxid(last_processed),
         committed: &committed,
         to_be_applied: &to_be_applied,
@@ -138,11 +151,27 @@ fn without_a_committed_log() {
 }
 
 #[test]
+fn where_the_leaders_epoch_began() {
+    check_based("5:9", "7:0", "", "", "5:9", "DIFF 5:9 | 5:9");
+    check_based("5:9", "7:0", "", "7:1", "5:9", "DIFF 7:1 P7:1 C7:1 | 7:1");
+    check_based("5:9", "7:2", "7:1 7:2", "", "5:9", "DIFF 7:2 P7:1 C7:1 P7:2 C7:2 | 7:2");
+    check_based("5:9", "7:2", "7:1 7:2", "", "5:8", "LOG");
+    // The beginning is gone from memory.
+    check_based("5:9", "7:9", "7:8 7:9", "", "5:9", "LOG");
+    check_based("5:9", "7:2", "5:8 5:9 7:1 7:2", "", "5:9", "DIFF 7:2 P7:1 C7:1 P7:2 C7:2 | 7:2");
+    check_based("5:9", "7:3", "7:1 7:3", "", "5:9", "LOG");
+}
+
+#[test]
 fn flags() {
     let committed = entries("5:3 5:4");
     let none = VecDeque::new();
-    let history =
-        LeaderHistory { last_processed: zxid("5:4"), committed: &committed, to_be_applied: &none };
+    let history = LeaderHistory {
+        base: zxid("5:2"),
+        last_processed: zxid("5:4"),
+        committed: &committed,
+        to_be_applied: &none,
+    };
     let forced = SyncOptions { force_snapshot: true, ..OPTIONS };
     assert_eq!(text(&plan(zxid("5:4"), &history, forced)), "SNAP Forced");
     let without_log = SyncOptions { is_txn_log_sync_enabled: false, ..OPTIONS };
@@ -190,6 +219,7 @@ fn from_the_transaction_log() {
 fn the_log_joins_memory_without_a_hole() {
     let (committed, to_be_applied) = (entries("5:3 5:4"), entries("5:5"));
     let history = LeaderHistory {
+        base: zxid("5:2"),
         last_processed: zxid("5:4"),
         committed: &committed,
         to_be_applied: &to_be_applied,
