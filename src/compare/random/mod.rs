@@ -4,7 +4,8 @@
 //!
 //! Left out is what depends on timing in Java: a setACL ends a pipeline (what follows it would be
 //! checked against the old list until the new one is on disk), and so does an auth packet, which
-//! overtakes the replies before it.
+//! overtakes the replies before it, and each write once there is a hard quota (which counts what is
+//! applied, so that a pipeline may go over it by as much as is on its way).
 
 mod dice;
 mod picture;
@@ -49,6 +50,7 @@ pub fn sequence(seed: u64, plan: Plan) -> Script {
         picture: Picture::default(),
         script: Script::default(),
         zxids: 0,
+        has_hard_quota: false,
     };
     author.write(plan);
     author.script
@@ -60,6 +62,8 @@ struct Author {
     script: Script,
     /// About how many transactions there were.
     zxids: i64,
+    /// A hard limit was set.
+    has_hard_quota: bool,
 }
 
 /// Where a request stands in its pipeline.
@@ -133,7 +137,9 @@ impl Author {
         for n in 1..=length {
             let place = if n == length { Place::Last } else { Place::Inside };
             let request = self.request(place);
-            let is_last = place == Place::Last || matches!(request, Request::SetAcl(_));
+            let is_last = place == Place::Last
+                || matches!(request, Request::SetAcl(_))
+                || (self.has_hard_quota && request.is_write());
             let call = Call { is_joined: !is_last, ..Call::new(request) };
             self.act(who, Action::Send(call));
         }
@@ -191,6 +197,7 @@ impl Author {
             "bytes=30",
             "",
         ]);
+        self.has_hard_quota |= limits.contains("HardLimit");
         let mut at = String::from("/zookeeper/quota");
         for part in path.trim_start_matches('/').split('/') {
             at = format!("{at}/{part}");
