@@ -8,40 +8,34 @@
 //! refusal must not overtake their replies. Java sends it at once, and its clients then give up the
 //! connection.
 
-use super::cnxn::cnxn_thread;
-use super::cnxn::server_cnxn::{Reply, ReplyBody};
-use super::request::Request;
+use std::sync::Arc;
+
+use super::cnxn::server_cnxn::{Reply, ReplyBody, ServerCnxn};
 use super::request_body::RequestBody;
 use super::zookeeper_server::ZooKeeperServer;
-use crate::common::time;
-use crate::proto::{Code, perms};
+use crate::proto::{Code, Id, perms};
 use crate::tree::DataTree;
 
-/// Whether the request may go on. If not its client has its answer, with the zxid 0, and the request
-/// has left the chain.
-pub fn auth_write_request(server: &ZooKeeperServer, request: &Request) -> bool {
-    if !server.config().enable_eager_acl_check {
-        return true;
-    }
-    let Some(cnxn) = &request.cnxn else { return true };
-    if request.session.as_ref().is_none_or(|session| session.in_flight() != 1) {
-        return true;
-    }
-    let Err(code) = check(server, request) else { return true };
+/// Whether the request may go on. If not its client has its answer, with the zxid 0. Only for a
+/// session without requests under way. Connection's thread.
+pub fn auth_write_request(
+    server: &ZooKeeperServer,
+    cnxn: &Arc<ServerCnxn>,
+    xid: i32,
+    body: &RequestBody,
+    now_ms: i64,
+) -> bool {
+    let Err(code) = check(server, body, &cnxn.auth_info()) else { return true };
     log::debug!("Request failed ACL check: {code:?}");
-    let now_ms = time::elapsed_ms();
-    let reply =
-        Reply { xid: request.cxid, zxid: 0, last_op: "NA", created_ms: request.created_ms, now_ms };
+    let reply = Reply { xid, zxid: 0, last_op: "NA", created_ms: now_ms, now_ms };
     cnxn.send_reply(reply, code, &ReplyBody::default());
     server.stats().increment_packets_sent();
-    server.request_finished(request);
-    cnxn_thread::flush(server, cnxn);
     false
 }
 
 /// `NoAuth` or `InvalidAcl`; everything else that may be wrong is found out later.
-fn check(server: &ZooKeeperServer, request: &Request) -> Result<(), Code> {
-    let (path, perm, new_acl) = match &request.body {
+fn check(server: &ZooKeeperServer, body: &RequestBody, auth: &[Id]) -> Result<(), Code> {
+    let (path, perm, new_acl) = match body {
         RequestBody::Create(create) | RequestBody::Create2(create) => {
             (parent_path(&create.path), perms::CREATE, Some(&create.acl))
         }
@@ -53,11 +47,11 @@ fn check(server: &ZooKeeperServer, request: &Request) -> Result<(), Code> {
     let Some(path) = path else { return Ok(()) };
     let policy = server.acl_policy();
     if let Some(acl) = new_acl {
-        policy.fixup_acl(&request.auth_info, acl)?;
+        policy.fixup_acl(auth, acl)?;
     }
     let tree = server.db().tree();
     match tree.node(path) {
-        Some(node) => policy.check_acl(&node.acl(), perm, &request.auth_info, Some(path), None),
+        Some(node) => policy.check_acl(&node.acl(), perm, auth, Some(path), None),
         None => Ok(()),
     }
 }

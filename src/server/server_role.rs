@@ -54,6 +54,13 @@ pub trait ServerRole: Send + Sync {
         self.forwards_sync()
     }
 
+    /// Writes are looked at for permission as they come ([`eager_acl_check`](super::eager_acl_check)),
+    /// with the setting `enableEagerACLCheck`. True in an ensemble; asked once, when the server is
+    /// made.
+    fn checks_writes_eagerly(&self) -> bool {
+        self.forwards_sync()
+    }
+
     /// How many requests may be in the chain (`getGlobalOutstandingLimit`) when `configured` is the
     /// setting: leader and followers share it. Asked once, when the server is made.
     fn global_outstanding_limit(&self, configured: i32) -> i32 {

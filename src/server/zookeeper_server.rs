@@ -18,6 +18,7 @@ use super::cnxn::connect;
 use super::cnxn::selector_thread::SelectorHandle;
 use super::cnxn::server_cnxn::{Reply, ReplyBody, ServerCnxn};
 use super::container_manager::{self, ContainerServer, ContainerSettings};
+use super::eager_acl_check;
 use super::final_request_processor::{self, ReadRequest};
 use super::prep::OutstandingChanges;
 use super::request::Request;
@@ -82,6 +83,7 @@ pub struct ZooKeeperServer {
     /// Copies of the role's answers, for each request asks.
     forwards_sync: bool,
     forwards_writes: bool,
+    checks_writes_eagerly: bool,
     db: Arc<ZkDatabase>,
     tracker: Arc<dyn SessionTracker>,
     acl_policy: AclPolicy,
@@ -124,6 +126,8 @@ impl ZooKeeperServer {
             serving: AtomicUsize::new(0),
             forwards_sync: parts.role.forwards_sync(),
             forwards_writes: parts.role.forwards_writes(),
+            checks_writes_eagerly: config.enable_eager_acl_check
+                && parts.role.checks_writes_eagerly(),
             role: parts.role,
             connection_throttle: ConnectionThrottle::new(
                 &BlueThrottleSettings::from(&*config),
@@ -421,6 +425,12 @@ impl ZooKeeperServer {
         bytes: &[u8],
         now_ms: i64,
     ) -> Result<(), Disconnect> {
+        if self.checks_writes_eagerly
+            && session.in_flight() == 0
+            && !eager_acl_check::auth_write_request(self, cnxn, xid, &body, now_ms)
+        {
+            return Ok(());
+        }
         let large_permit =
             self.admission.admit_size(bytes.len()).map_err(|_| Disconnect::LargeRequest)?;
         let keeps_bytes = self.forwards_writes && !self.is_direct_read(&body);

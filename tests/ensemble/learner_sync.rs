@@ -509,7 +509,7 @@ fn a_write_that_is_not_allowed_may_be_refused_without_the_leader() {
     let acl = [Acl { perms: 31, id: Id { scheme: "auth".into(), id: "".into() } }];
     owner.create("/mine", None, &acl, CreateMode::Persistent).unwrap();
     let zxid = cluster.await_same_zxid(&[1, 2, 3, 4]);
-    for id in [OURS, OUR_OBSERVER, 5 - leader] {
+    for id in [OURS, OUR_OBSERVER, 5 - leader, leader] {
         let mut client = cluster.node(id).client(10_000);
         let set = SetDataRequest { path: "/mine".into(), data: None, version: -1 };
         let xid = client.send(OpCode::SetData, &set).unwrap();

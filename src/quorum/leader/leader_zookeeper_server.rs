@@ -70,6 +70,10 @@ impl ServerRole for LeaderRole {
         self.peer().my_id().0
     }
 
+    fn checks_writes_eagerly(&self) -> bool {
+        true
+    }
+
     fn global_outstanding_limit(&self, configured: i32) -> i32 {
         let voters = self.peer().verifier().voting_members().len();
         let sharing = if voters > 2 { voters - 1 } else { 1 };

@@ -18,7 +18,6 @@ use crate::jute::OutputExt;
 use crate::proto::quorum::QuorumPacket;
 use crate::proto::{OpCode, SessionId};
 use crate::quorum::packet_stream::PacketType;
-use crate::server::eager_acl_check::auth_write_request;
 use crate::server::request::Request;
 use crate::server::request_processor::RequestProcessor;
 use crate::server::stage::Stage;
@@ -82,8 +81,6 @@ fn run(
         server.metrics().learner_request_processor_queue_size.add(requests.len() as i64 + 1);
         batch.push(first);
         batch.extend(requests.try_iter().take(BATCH_MAX - 1));
-        // What is not allowed anyway need not come to the leader.
-        batch.retain(|request| auth_write_request(server, request));
         packets.clear();
         let forwarded = batch.iter_mut().filter(|request| is_forwarded(request));
         packets.extend(forwarded.map(|request| {

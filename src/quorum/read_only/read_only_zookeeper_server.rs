@@ -109,6 +109,10 @@ impl ServerRole for ReadOnlyRole {
         false
     }
 
+    fn checks_writes_eagerly(&self) -> bool {
+        false
+    }
+
     fn validate_session(&self, id: SessionId) -> Result<(), String> {
         if self.tracker.is_global_session(id) {
             return Err(format!("Refusing global session reconnection in RO mode {id}"));
