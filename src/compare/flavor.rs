@@ -62,6 +62,13 @@ pub const FLAVORS: &[Flavor] = &[
         properties: &["znode.container.checkIntervalMs=3600000"],
         tick_ms: 500,
     },
+    // For one scenario alone, which reads the root: that remembers what ran before.
+    Flavor {
+        name: "fresh",
+        conf: &[],
+        properties: &["znode.container.checkIntervalMs=3600000"],
+        tick_ms: 500,
+    },
     Flavor {
         name: "defaults",
         conf: &[],

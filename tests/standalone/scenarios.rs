@@ -7,6 +7,7 @@ use zabkeeper::compare::scenarios;
 use crate::support::both::{Flavor, check_lines};
 use crate::{DEFAULTS, PLAIN};
 
+static FRESH: Flavor = Flavor::named("fresh");
 static SMALL: Flavor = Flavor::named("small");
 static ENFORCED: Flavor = Flavor::named("enforced");
 static REAPING: Flavor = Flavor::named("reaping");
@@ -30,6 +31,7 @@ fn check(group: &str) {
         let flavor = match scenario.flavor.name {
             "plain" => &PLAIN,
             "defaults" => &DEFAULTS,
+            "fresh" => &FRESH,
             "small" => &SMALL,
             "enforced" => &ENFORCED,
             "reaping" => &REAPING,
