@@ -94,7 +94,7 @@ pub enum Command {
 /// The two servers.
 #[derive(Debug, Clone, Args)]
 pub struct SidesArgs {
-    /// The reference: HOST:PORT, java[:HOME] or zabkeeper[:BINARY]; java alone takes ZOOKEEPER_HOME.
+    /// The reference: HOST:PORT, `java[:HOME]` or `zabkeeper[:BINARY]`; java alone takes ZOOKEEPER_HOME.
     #[arg(long, default_value = "java")]
     pub left: SideSpec,
     /// The server that is compared with it, likewise; zabkeeper alone is this program.

@@ -346,7 +346,7 @@ impl ZooKeeperServer {
     }
 
     /// What the session's server says of a client that wanted its session back, after
-    /// [`Revalidation::Later`] (`finishSessionInit`). Any thread.
+    /// [`Revalidation::Later`](super::server_role::Revalidation::Later) (`finishSessionInit`). Any thread.
     pub fn finish_session_init(&self, cnxn: &Arc<ServerCnxn>, session: Option<Arc<Session>>) {
         connect::finish_session_init(self, cnxn, session);
     }

@@ -1,7 +1,7 @@
 //! `Leader`: what the threads of a leader share. Its decisions are in
 //! [`epoch`](crate::quorum::zab::epoch), [`proposals`](crate::quorum::zab::proposals) and
 //! [`sync_plan`](crate::quorum::zab::sync_plan); here are the locks around them and the queues that
-//! their answers go to. Its life is in [`lead`](super::lead).
+//! their answers go to. Its life is in [`lead`](mod@super::lead).
 //!
 //! Deliberate differences:
 //! - A learner is made one of those that are sent proposals, and the cut of its history is taken,
