@@ -1,5 +1,9 @@
 //! Servers die, sleep and are cut off while clients write.
 
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
 use crate::cluster::{Cluster, ClusterSetup};
 use crate::load::Load;
 use crate::scenarios::stop_and_compare;
@@ -11,11 +15,20 @@ const WRITES: u64 = 20;
 
 /// Hurts an ensemble of three under load, then looks at what is left.
 fn check(setup: ClusterSetup, hurt: impl FnOnce(&mut Cluster, &Load)) {
+    check_with(true, setup, hurt);
+}
+
+/// As [`check`], for what leaders do not notice at once.
+fn check_unnoticed(setup: ClusterSetup, hurt: impl FnOnce(&mut Cluster, &Load)) {
+    check_with(false, setup, hurt);
+}
+
+fn check_with(is_sync_exact: bool, setup: ClusterSetup, hurt: impl FnOnce(&mut Cluster, &Load)) {
     if !setup.is_possible() {
         return;
     }
     let mut cluster = Cluster::start(&setup);
-    let load = Load::start(&cluster, WRITERS);
+    let load = Load::start(&cluster, WRITERS, is_sync_exact);
     load.await_progress(&cluster, WRITES);
     hurt(&mut cluster, &load);
     load.await_progress(&cluster, WRITES);
@@ -90,7 +103,7 @@ fn killed_followers_catch_up_under_load() {
 
 #[test]
 fn paused_leader_acknowledges_nothing_when_it_wakes() {
-    check(ClusterSetup::new(&[Z, Z, Z]), |cluster, load| {
+    check_unnoticed(ClusterSetup::new(&[Z, Z, Z]), |cluster, load| {
         for _ in 0..2 {
             let leader = cluster.await_leader(&[1, 2, 3]);
             let others: Vec<usize> = [1, 2, 3].into_iter().filter(|id| *id != leader).collect();
@@ -105,7 +118,7 @@ fn paused_leader_acknowledges_nothing_when_it_wakes() {
 
 #[test]
 fn leader_in_a_minority_serves_nobody() {
-    check(ClusterSetup::new(&[Z, Z, Z]).links(), |cluster, load| {
+    check_unnoticed(ClusterSetup::new(&[Z, Z, Z]).links(), |cluster, load| {
         for is_silent in [true, false] {
             let leader = cluster.await_leader(&[1, 2, 3]);
             let others: Vec<usize> = [1, 2, 3].into_iter().filter(|id| *id != leader).collect();
@@ -134,4 +147,148 @@ fn all_servers_are_killed_at_once_again_and_again() {
             load.await_progress(cluster, WRITES);
         }
     });
+}
+
+#[test]
+fn server_whose_files_are_lost_ends_and_the_others_go_on() {
+    check(ClusterSetup::new(&[Z, Z, Z]), |cluster, load| {
+        let leader = cluster.await_leader(&[1, 2, 3]);
+        let lost = if leader == 1 { 2 } else { 1 };
+        let (from, to) = {
+            let dir = cluster.node(lost).version_dir();
+            (dir.clone(), dir.with_extension("away"))
+        };
+        std::fs::rename(&from, &to).unwrap();
+        // A new epoch has to be written down.
+        cluster.node_mut(leader).kill();
+        let status = cluster.node_mut(lost).await_end().expect("an end");
+        assert_eq!(status.code(), Some(1), "{}", cluster.report());
+        cluster.start_node(leader);
+        load.await_progress(cluster, WRITES);
+        if from.exists() {
+            std::fs::remove_dir_all(&from).unwrap();
+        }
+        std::fs::rename(&to, &from).unwrap();
+        cluster.start_node(lost);
+    });
+}
+
+#[test]
+fn garbage_at_the_ports_between_servers_is_noticed_by_no_client() {
+    check(ClusterSetup::new(&[Z, Z, Z]).observers(&[Z]), |cluster, load| {
+        let mut random = Random(7);
+        let mut open = Vec::new();
+        for round in 0..40 {
+            for id in cluster.ids() {
+                for port in [cluster.node(id).quorum_port(), cluster.node(id).election_port()] {
+                    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { continue };
+                    let length = random.below(300);
+                    let mut bytes: Vec<u8> = (0..length).map(|_| random.below(256) as u8).collect();
+                    match round % 4 {
+                        // A right beginning, then anything.
+                        0 => bytes.splice(0..0, (-65536i64).to_be_bytes()).for_each(drop),
+                        1 => bytes.splice(0..0, 0i32.to_be_bytes()).for_each(drop),
+                        2 => bytes.splice(0..0, i32::MAX.to_be_bytes()).for_each(drop),
+                        _ => {}
+                    }
+                    let _ = stream.write_all(&bytes); // It may be closed already.
+                    if random.below(2) == 0 {
+                        open.push(stream);
+                    }
+                }
+            }
+        }
+        load.await_progress(cluster, WRITES);
+        drop(open);
+    });
+}
+
+struct Random(u64);
+
+impl Random {
+    /// Less than `bound`.
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % bound
+    }
+}
+
+/// Kills, pauses and partitions in an order that the seed gives, and mends everything in the end.
+/// `ZABKEEPER_CHAOS_SECONDS` makes it longer, `ZABKEEPER_CHAOS_SEED` repeats an order.
+fn chaos(voters: &[Target], observers: &[Target]) {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let seed = number("ZABKEEPER_CHAOS_SEED").unwrap_or(20_251_122);
+    let length = Duration::from_secs(number("ZABKEEPER_CHAOS_SECONDS").unwrap_or(20));
+    let setup = ClusterSetup::new(voters).observers(observers).links();
+    check_unnoticed(setup, |cluster, load| {
+        let mut random = Random(seed);
+        let ids: Vec<usize> = cluster.ids().collect();
+        let voters = voters.len();
+        let start = Instant::now();
+        while start.elapsed() < length {
+            let id = ids[random.below(ids.len())];
+            let act = random.below(6);
+            eprintln!("chaos {seed}: {:?}: act {act} on {id}", start.elapsed());
+            match act {
+                0 | 1 => {
+                    cluster.node_mut(id).kill();
+                    pause(&mut random);
+                    cluster.spawn(id);
+                }
+                2 => {
+                    cluster.node(id).pause();
+                    pause(&mut random);
+                    pause(&mut random);
+                    cluster.node(id).resume();
+                }
+                3 | 4 => {
+                    // Any split of the servers in two.
+                    let (one, other): (Vec<usize>, Vec<usize>) =
+                        ids.iter().partition(|_| random.below(2) == 0);
+                    let groups: [&[usize]; 2] = [&one, &other];
+                    if act == 3 {
+                        cluster.partition(&groups)
+                    } else {
+                        cluster.freeze(&groups)
+                    }
+                    pause(&mut random);
+                    pause(&mut random);
+                    cluster.heal();
+                }
+                _ => {
+                    // A majority at once.
+                    for id in 1..=voters / 2 + 1 {
+                        cluster.node_mut(id).kill();
+                    }
+                    for id in 1..=voters / 2 + 1 {
+                        cluster.spawn(id);
+                    }
+                }
+            }
+            pause(&mut random);
+        }
+        cluster.start_all();
+        load.await_progress(cluster, WRITES);
+    });
+}
+
+/// Up to two seconds.
+fn pause(random: &mut Random) {
+    std::thread::park_timeout(Duration::from_millis(random.below(2000) as u64));
+}
+
+#[test]
+fn chaos_among_three_of_ours() {
+    chaos(&[Z, Z, Z], &[]);
+}
+
+#[test]
+fn chaos_among_both_kinds() {
+    chaos(&[Z, J, Z], &[]);
+}
+
+#[test]
+fn chaos_among_five_and_an_observer() {
+    chaos(&[Z; 5], &[Z]);
 }
