@@ -59,12 +59,8 @@ pub struct QuorumSettings {
     /// Time after which a leader that waits for its epoch gives up when one of its voters looks for
     /// another; -1 means never before `init_limit`.
     pub leader_max_time_to_wait_for_epoch_ms: i32,
-    /// Whether sockets of learners are closed by a thread of their own.
-    pub leader_close_socket_async: bool,
     /// Whether small packets to learners leave at once.
     pub leader_nodelay: bool,
-    /// Whether the socket to the leader is closed by a thread of its own.
-    pub learner_close_socket_async: bool,
     /// Whether packets to the leader are sent by a thread of their own.
     pub learner_async_sending: bool,
     /// Wait between attempts to connect to the leader.
@@ -98,8 +94,6 @@ pub struct QuorumSettings {
     pub commit_processor_max_read_batch_size: i32,
     /// Commits between two looks at reads; positive.
     pub commit_processor_max_commit_batch_size: i32,
-    /// Whether requests of observers pass by a follower's commit processor.
-    pub follower_skip_learner_request_to_next_processor: bool,
     /// Whether requests of learners pass by the leader's commit processor.
     pub forward_learner_requests_to_commit_processor_disabled: bool,
     /// Counter that the first zxid of an epoch has (tests).
@@ -130,9 +124,7 @@ impl Default for QuorumSettings {
             leader_max_concurrent_snap_syncs: 10,
             leader_max_concurrent_diff_syncs: 100,
             leader_max_time_to_wait_for_epoch_ms: -1,
-            leader_close_socket_async: false,
             leader_nodelay: true,
-            learner_close_socket_async: false,
             learner_async_sending: false,
             leader_connect_delay_during_retry_ms: 100,
             follower_nodelay: true,
@@ -149,7 +141,6 @@ impl Default for QuorumSettings {
             commit_processor_num_worker_threads: 0,
             commit_processor_max_read_batch_size: -1,
             commit_processor_max_commit_batch_size: 1,
-            follower_skip_learner_request_to_next_processor: false,
             forward_learner_requests_to_commit_processor_disabled: false,
             testing_initial_zxid: None,
         }
@@ -195,10 +186,6 @@ impl QuorumSettings {
             "zookeeper.leader.maxTimeToWaitForEpoch",
             self.leader_max_time_to_wait_for_epoch_ms,
         );
-        self.leader_close_socket_async = system.boolean(
-            "zookeeper.leader.closeSocketAsync",
-            system.boolean("leader.closeSocketAsync", false),
-        );
         self.force_snapshot_sync = system.boolean("zookeeper.forceSnapshotSync", false);
         self.forward_learner_requests_to_commit_processor_disabled = system
             .boolean("zookeeper.forward_learner_requests_to_commit_processor_disabled", false);
@@ -206,10 +193,6 @@ impl QuorumSettings {
 
     fn read_learner(&mut self, system: &SystemProperties) {
         self.follower_nodelay = system.get("follower.nodelay").is_none_or(|text| text == "true");
-        self.learner_close_socket_async = system.boolean(
-            "zookeeper.learner.closeSocketAsync",
-            system.boolean("learner.closeSocketAsync", false),
-        );
         self.learner_async_sending = system.boolean(
             "zookeeper.learner.asyncSending",
             system.boolean("learner.asyncSending", false),
@@ -222,8 +205,6 @@ impl QuorumSettings {
             system.long("zookeeper.observer.reconnectDelayMs", self.observer_reconnect_delay_ms);
         self.observer_election_delay_ms =
             system.long("zookeeper.observer.election.DelayMs", self.observer_election_delay_ms);
-        self.follower_skip_learner_request_to_next_processor =
-            system.boolean("zookeeper.follower.skipLearnerRequestToNextProcessor", false);
     }
 
     fn read_election(&mut self, system: &SystemProperties) -> Result<(), ConfigError> {
