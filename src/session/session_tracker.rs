@@ -514,6 +514,26 @@ mod tests {
     }
 
     #[test]
+    fn nothing_expires_while_the_expirer_says_no() {
+        struct Never;
+        impl SessionExpirer for Never {
+            fn expire(&self, session: &Arc<Session>) {
+                panic!("{session}");
+            }
+            fn may_expire(&self) -> bool {
+                false
+            }
+        }
+        let fixture = fixture(&[(5, 1000)]);
+        fixture.clock.store(10_000, Ordering::Relaxed);
+        assert_eq!(fixture.tracker.expire_due(&Never), MAY_NOT_EXPIRE_WAIT_MS);
+        // Still alive: its client may be heard of before that changes.
+        assert!(fixture.tracker.touch_session(SessionId(5), 1000));
+        assert_eq!(fixture.expired_at(10_500), NONE);
+        assert_eq!(fixture.expired_at(20_000), [5]);
+    }
+
+    #[test]
     fn first_ids_are_those_of_java() {
         for (server_id, now_ms, expected) in [
             (1, 0, 0x0100_0000_0000_0000_u64),

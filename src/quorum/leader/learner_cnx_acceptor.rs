@@ -203,15 +203,9 @@ impl Shared {
         master.add_learner_handler(&link);
         let mut handler = LearnerHandler::new(master, Arc::clone(&link), socket);
         let name = format!("LearnerHandler-{remote}");
-        let started = thread::spawn(name, thread::STACK_BYTES, move || handler.run());
-        match started {
-            Ok(thread) => self.threads.lock().push(thread),
-            Err(error) => {
-                link.close();
-                leader.remove_learner_handler(&link);
-                return Err(error);
-            }
-        }
+        // Dropped, the handler takes itself out of the list of learners.
+        let thread = thread::spawn(name, thread::STACK_BYTES, move || handler.run())?;
+        self.threads.lock().push(thread);
         if self.is_stopping.load(Ordering::Acquire) {
             link.close();
         }

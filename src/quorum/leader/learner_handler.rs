@@ -53,6 +53,18 @@ pub struct LearnerHandler {
     sender: Option<OwnedThread>,
 }
 
+/// Also when the thread panics: nobody counts on this learner any more.
+impl Drop for LearnerHandler {
+    fn drop(&mut self) {
+        log::warn!("******* GOODBYE {} ********", self.link.remote());
+        let started_ms = time::elapsed_ms();
+        self.link.close();
+        self.master.metrics().socket_closing_time.add(time::elapsed_ms() - started_ms);
+        self.master.remove_learner_handler(&self.link);
+        drop(self.sender.take());
+    }
+}
+
 /// Who has connected.
 struct Introduction {
     sid: ServerId,
@@ -82,12 +94,6 @@ impl LearnerHandler {
             Err(LearnerError::Stopped) => log::debug!("Learner {remote}: the role ends"),
             Err(error) => log::error!("Unexpected exception in LearnerHandler {remote}: {error}"),
         }
-        log::warn!("******* GOODBYE {remote} ********");
-        let started_ms = time::elapsed_ms();
-        self.link.close();
-        self.master.metrics().socket_closing_time.add(time::elapsed_ms() - started_ms);
-        self.master.remove_learner_handler(&self.link);
-        drop(self.sender.take());
     }
 
     fn serve(&mut self) -> Result<(), LearnerError> {

@@ -46,6 +46,11 @@ struct Leading {
 impl Leading {
     /// With these transactions in its log.
     fn start(history: &[i64], properties: &str) -> Leading {
+        Leading::start_with(history, properties, "server.2=127.0.0.1:3:6")
+    }
+
+    /// Beside servers 1 and 3 the one of this line.
+    fn start_with(history: &[i64], properties: &str, other: &str) -> Leading {
         let dir = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let data = dir.path().join("data");
@@ -54,7 +59,7 @@ impl Leading {
         let conf = dir.path().join("zoo.cfg");
         let text = format!(
             "tickTime=200\ninitLimit=100\nsyncLimit=50\ndataDir={}\nclientPort=1\n{properties}\n\
-             server.1=127.0.0.1:2:5\nserver.2=127.0.0.1:3:6\nserver.3=127.0.0.1:{port}:4\n",
+             server.1=127.0.0.1:2:5\n{other}\nserver.3=127.0.0.1:{port}:4\n",
             data.display()
         );
         std::fs::write(&conf, text).unwrap();
@@ -472,4 +477,29 @@ fn a_flood_of_silent_connections_keeps_no_learner_out() {
     let flood: Vec<Learner> = (0..600).map(|_| leading.connect()).collect();
     leading.synced(1, 0, 0);
     drop(flood);
+}
+
+#[test]
+fn of_two_servers_one_leads_alone_if_the_oracle_says_so() {
+    let oracle = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(oracle.path(), "1").unwrap();
+    let properties = format!("oraclePath={}", oracle.path().display());
+    let leading = Leading::start_with(&[], &properties, "");
+    let deadline = Instant::now() + PATIENCE;
+    let server = loop {
+        if let Some(server) = leading.peer.server_slot().server() {
+            break server;
+        }
+        assert!(Instant::now() < deadline, "does not serve");
+        std::thread::yield_now();
+    };
+    server.close_session(SessionId(SESSION));
+    while server.db().last_processed_zxid() != Zxid(0x1_0000_0001) {
+        assert!(Instant::now() < deadline, "does not commit");
+        std::thread::yield_now();
+    }
+    drop(server);
+    // Not any more: without a follower it gives up.
+    std::fs::write(oracle.path(), "0").unwrap();
+    assert_eq!(leading.end().last_logged_zxid(), Zxid(0x1_0000_0001));
 }
