@@ -68,6 +68,8 @@ pub struct Counts {
     pub replies: u64,
     pub elections: u64,
     pub truncations: u64,
+    pub diffs: u64,
+    pub diffs_from_log: u64,
     pub snapshots: u64,
     pub recoveries: u64,
 }

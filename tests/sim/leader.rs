@@ -575,13 +575,18 @@ fn choose(
         committed: committed.proposals(),
         to_be_applied: proposals.to_be_applied(),
     };
-    let from_log = match plan(peer, &history, options) {
+    let packets = match plan(peer, &history, options) {
         SyncPlan::Packets(packets) => Some(packets),
-        SyncPlan::TxnLog => sync_from_log(core, &history, peer),
+        SyncPlan::TxnLog => {
+            let packets = sync_from_log(core, &history, peer);
+            sh.check.counts.diffs_from_log += u64::from(packets.is_some());
+            packets
+        }
         SyncPlan::Snapshot(_) => None,
     };
-    match from_log {
+    match packets {
         Some(packets) => {
+            sh.check.counts.diffs += 1;
             queue.extend(packets.packets().map(|packet| {
                 Outgoing::Packet(match packet {
                     SyncPacket::Start(SyncStart::Diff(zxid)) => LeaderPacket::Diff(zxid),

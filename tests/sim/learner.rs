@@ -38,7 +38,7 @@ impl Learning {
         let kind = if core.is_voter {
             LearnerKind::Follower
         } else {
-            LearnerKind::Observer { has_log: true }
+            LearnerKind::Observer { has_log: sh.settings.do_observers_log }
         };
         sh.timer(core.me, 0, Timer::Dial(generation));
         let half_tick = sh.settings.tick_ms / 2;

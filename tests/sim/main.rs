@@ -58,6 +58,8 @@ struct Sum {
     committed: u64,
     replies: u64,
     truncations: u64,
+    diffs: u64,
+    diffs_from_log: u64,
     snapshots: u64,
 }
 
@@ -70,6 +72,8 @@ impl Sum {
         self.committed += outcome.counts.committed;
         self.replies += outcome.counts.replies;
         self.truncations += outcome.counts.truncations;
+        self.diffs += outcome.counts.diffs;
+        self.diffs_from_log += outcome.counts.diffs_from_log;
         self.snapshots += outcome.counts.snapshots;
     }
 }
@@ -82,7 +86,8 @@ fn seeds_are_clean() {
     // A run in which nothing happens proves nothing.
     assert!(sum.crashes > SEEDS_IN_CI && sum.elections > SEEDS_IN_CI, "{sum:?}");
     assert!(sum.replies > 20 * SEEDS_IN_CI, "{sum:?}");
-    assert!(sum.truncations > 0 && sum.snapshots > 0, "{sum:?}");
+    assert!(sum.truncations > 0 && sum.diffs > 0 && sum.snapshots > 0, "{sum:?}");
+    assert!(sum.diffs_from_log > 0, "{sum:?}");
 }
 
 #[test]

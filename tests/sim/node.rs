@@ -93,9 +93,12 @@ impl Core {
 
     /// It tells, itself or another server, that its disk holds `zxid`, or all of its history.
     pub fn acknowledge(&mut self, sh: &mut Shared, zxid: Zxid) {
+        if !self.is_voter {
+            return;
+        }
         if zxid.counter() == 0 {
             sh.check.acknowledged_history(self.me.node, self.db.durable);
-        } else if self.is_voter {
+        } else {
             sh.check.acknowledged(self.me.node, zxid, self.db.durable);
         }
     }
@@ -521,8 +524,9 @@ impl Peer {
         (self.core.db.last_processed(), self.core.db.digest())
     }
 
+    /// The epoch of the leader whose ensemble it belongs to.
     pub fn epoch(&self) -> i64 {
-        self.core.db.current_epoch
+        self.core.vote.peer_epoch
     }
 
     pub fn has_session(&self, session: zabkeeper::proto::SessionId) -> bool {

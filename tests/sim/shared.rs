@@ -143,6 +143,8 @@ pub struct Settings {
     pub sync_limit: u64,
     pub snap_count: u64,
     pub stage_delay_ms_max: u64,
+    /// `syncEnabled`.
+    pub do_observers_log: bool,
 }
 
 pub struct Shared {

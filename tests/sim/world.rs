@@ -114,6 +114,7 @@ impl World {
             sync_limit: 5,
             snap_count: rng.between(5, 40),
             stage_delay_ms_max: rng.pick(&[1, 4, 20]),
+            do_observers_log: !rng.is_one_in(4),
         };
         let net = Net::new(rng.pick(&[2, 10, 50]));
         let config = Arc::new(ServerConfig::default());
@@ -365,16 +366,16 @@ impl World {
                 self.sh.trace.line(self.sh.now, "--", format_args!("links healed"));
             }
             12 | 13 => {
-                let port =
-                    self.sh.rng.pick(&[Port::Election, Port::Quorum, Port::Quorum, Port::Quorum]);
+                let ports = [Port::Election, Port::Quorum, Port::Quorum, Port::Quorum];
+                let port = self.sh.rng.pick(&ports);
                 let conns = self.sh.net.all(port);
-                if conns.is_empty() {
-                    return;
+                let (now, part) = (self.sh.now, self.sh.rng.between(1, 3));
+                for conn in conns {
+                    if self.sh.rng.is_one_in(part) {
+                        self.sh.net.reset(now, &mut self.sh.rng, conn);
+                        self.sh.trace.line(now, "--", format_args!("{conn:?} reset"));
+                    }
                 }
-                let conn = self.sh.rng.pick(&conns);
-                let (now, rng) = (self.sh.now, &mut self.sh.rng);
-                self.sh.net.reset(now, rng, conn);
-                self.sh.trace.line(self.sh.now, "--", format_args!("{conn:?} reset"));
             }
             14 => {
                 let pause = self.sh.rng.skewed(4000);
