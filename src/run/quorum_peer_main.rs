@@ -15,7 +15,7 @@ use super::service::{
 use super::zookeeper_server_main;
 use crate::auth::{AuthConfigError, AuthenticationHelper, EnforceAuthSettings, ProviderRegistry};
 use crate::common::config::{
-    Configuration, QuorumSettings, ServerConfig, SystemProperties, split_words,
+    ConfigError, Configuration, QuorumSettings, ServerConfig, SystemProperties, split_words,
 };
 use crate::common::exit_code::ExitCode;
 use crate::common::logging;
@@ -25,6 +25,7 @@ use crate::quorum::epoch_files::EpochFiles;
 use crate::quorum::quorum_database::{QuorumDatabase, is_lost_tail_fatal};
 use crate::quorum::quorum_peer::{QuorumPeer, QuorumPeerParts, configured_verifiers};
 use crate::quorum::quorum_peer_thread::{self, Roles};
+use crate::quorum::verifier::QuorumVerifier;
 use crate::server::cnxn::accept_thread::bind_client_port;
 use crate::server::cnxn::server_cnxn_factory::ServerCnxnFactory;
 use crate::server::command::environment;
@@ -48,13 +49,7 @@ pub fn run(args: impl IntoIterator<Item = String>) -> ExitCode {
     }
     let configuration = match Configuration::from_args(&args, &system) {
         Ok(configuration) => configuration,
-        Err(error) => {
-            log::error!("{}: {error}", error.headline());
-            if let Some(line) = error.stderr_line() {
-                eprintln!("{line}: {error}");
-            }
-            return error.exit_code();
-        }
+        Err(error) => return refuse(&error),
     };
     if let Some(id) = configuration.server_id {
         logging::set_my_id(id);
@@ -69,8 +64,12 @@ pub fn run(args: impl IntoIterator<Item = String>) -> ExitCode {
     let config = Arc::new(configuration.server);
     match configuration.quorum {
         Some(settings) => {
+            let verifiers = match configured_verifiers(&settings) {
+                Ok(verifiers) => verifiers,
+                Err(error) => return refuse(&error),
+            };
             log::info!("Starting quorum peer, myid={}", settings.server_id);
-            serve(|listener| start(&config, settings, listener))
+            serve(|listener| start(&config, settings, verifiers, listener))
         }
         None => {
             log::warn!(
@@ -79,6 +78,15 @@ pub fn run(args: impl IntoIterator<Item = String>) -> ExitCode {
             zookeeper_server_main::run(&config)
         }
     }
+}
+
+/// Says why a configuration is refused, to the log and to standard error.
+fn refuse(error: &ConfigError) -> ExitCode {
+    log::error!("{}: {error}", error.headline());
+    if let Some(line) = error.stderr_line() {
+        eprintln!("{line}: {error}");
+    }
+    error.exit_code()
 }
 
 /// A member of an ensemble and the timers beside it.
@@ -106,6 +114,7 @@ impl Running for Member {
 fn start(
     config: &Arc<ServerConfig>,
     settings: QuorumSettings,
+    (verifier, last_seen_verifier): (QuorumVerifier, Option<QuorumVerifier>),
     listener: &Arc<dyn ServerListener>,
 ) -> Result<Member, StartFailure> {
     let metrics = Arc::new(ServerMetrics::default());
@@ -113,8 +122,6 @@ fn start(
     let snap_log = open_data_dir(config, is_lost_tail_fatal(&settings))?;
     let mut cleanup = cleanup_manager(config, &snap_log);
     let pause_monitor = PauseMonitor::start(config, &metrics).map_err(unexpected)?;
-    let (verifier, last_seen_verifier) =
-        configured_verifiers(&settings).map_err(|error| (error.exit_code(), error.to_string()))?;
     let providers =
         Arc::new(ProviderRegistry::new(&(&**config).into(), &metrics).map_err(unexpected)?);
     let auth_helper = AuthenticationHelper::new(&EnforceAuthSettings::from(&**config), &providers)
