@@ -211,7 +211,7 @@ impl QuorumSettings {
         if let Some(text) = system.get("zookeeper.cnxTimeout") {
             // Java: Integer.parseInt, without a net.
             self.cnx_timeout_ms = parse_int(text).ok_or_else(|| {
-                ConfigError::unexpected(format!(
+                ConfigError::arguments(format!(
                     "zookeeper.cnxTimeout={text}: not a number of 32 bits"
                 ))
             })?;
