@@ -13,6 +13,7 @@ usage: scripts/simulate.sh [--seeds N] [--from S]      run the seeds S to S+N-1 
   --mutant NAME   run with one bug put back in the servers' drivers
   --patch NAME    run with one bug put back by tests/sim/mutants/NAME.patch
   --global        leave out the checks that watch one server's order of log, sync and acknowledgement
+  --jobs N        so many seeds at a time (1)
   --debug         build without optimisation: seeds take longer, the build is shorter
 EOF
 }
@@ -21,6 +22,7 @@ profile=(--release) replay="" mutant="" patches=() test=simulate
 while (($#)); do
     case $1 in
         --seeds) export SIM_SEEDS=${2:?--seeds N}; shift ;;
+        --jobs) export SIM_JOBS=${2:?--jobs N}; shift ;;
         --from) export SIM_FROM=${2:?--from S}; shift ;;
         --replay) replay=${2:?--replay SEED}; shift ;;
         --mutant) mutant=${2:?--mutant NAME}; shift ;;

@@ -5,6 +5,7 @@
 //!
 //! - one leader per epoch, and a new leader's history has everything that was ever committed;
 //! - what servers commit are prefixes of one another;
+//! - what is committed is on the disks of a quorum;
 //! - a reply is given for committed transactions only, and none of them is ever missing later;
 //! - trees that end with the same zxid have the same digest;
 //! - no log and no tree leaves a zxid out, and none has one that no leader made;
@@ -12,11 +13,12 @@
 //!   crash;
 //! - the epochs on a disk never fall.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use zabkeeper::proto::{TxnLogEntry, Zxid};
+use zabkeeper::proto::{ServerId, TxnLogEntry, Zxid};
+use zabkeeper::quorum::verifier::QuorumVerifier;
 
 use crate::net::NodeIx;
 
@@ -86,6 +88,7 @@ pub struct Checker {
     /// Replies that said that a write was done.
     replied: Vec<(usize, i32, Zxid)>,
     digest_of_empty_tree: u64,
+    verifier: Arc<QuorumVerifier>,
     pub counts: Counts,
     violation: Option<Violation>,
     /// Leaves the finding of broken orders to the checks of what comes of it.
@@ -93,15 +96,20 @@ pub struct Checker {
 }
 
 impl Checker {
-    pub fn new(nodes: usize, digest_of_empty_tree: u64, is_global_only: bool) -> Checker {
+    pub fn new(
+        verifier: Arc<QuorumVerifier>,
+        digest_of_empty_tree: u64,
+        is_global_only: bool,
+    ) -> Checker {
         Checker {
             known: BTreeMap::new(),
             leaders: BTreeMap::new(),
             bases: BTreeMap::new(),
             committed: Vec::new(),
-            views: vec![View::default(); nodes],
+            views: vec![View::default(); verifier.all_members().len()],
             replied: Vec::new(),
             digest_of_empty_tree,
+            verifier,
             counts: Counts::default(),
             violation: None,
             is_global_only,
@@ -163,6 +171,19 @@ impl Checker {
         self.bases.get(&zxid.epoch()).copied().unwrap_or_default()
     }
 
+    /// What is committed must be on the disks of a quorum: those that have said so and have not been
+    /// told to forget it since.
+    fn require_quorum(&mut self, node: NodeIx, zxid: Zxid) {
+        let holds = |place: &NodeIx| self.has_in_history(self.views[*place].acknowledged, zxid);
+        let sids: BTreeSet<ServerId> = (0..self.views.len())
+            .filter(holds)
+            .map(|place| ServerId(place as i64 + 1))
+            .filter(|sid| self.verifier.voting_members().contains_key(sid))
+            .collect();
+        let is_safe = self.is_global_only || self.verifier.contains_quorum(&sids);
+        self.require(is_safe, node, || format!("commits {zxid}, which only {sids:?} have"));
+    }
+
     // What servers do.
 
     /// A leader makes a transaction behind `previous`.
@@ -205,6 +226,7 @@ impl Checker {
         }
         self.counts.committed += history.len() as u64;
         self.committed.extend(history.into_iter().rev());
+        self.require_quorum(node, last);
         last
     }
 
@@ -219,6 +241,7 @@ impl Checker {
         }
         self.committed.push(zxid);
         self.counts.committed += 1;
+        self.require_quorum(node, zxid);
     }
 
     pub fn logged(&mut self, node: NodeIx, entry: &Arc<TxnLogEntry>) {

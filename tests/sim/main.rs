@@ -18,6 +18,10 @@ mod trace;
 mod world;
 
 use std::env;
+use std::ops::Range;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
 use std::time::Instant;
 
 use crate::mutants::Mutant;
@@ -35,17 +39,33 @@ fn report(seed: u64, outcome: &Outcome) {
     println!("replay: scripts/simulate.sh --replay {seed} --trace");
 }
 
-fn check_seeds(seeds: impl Iterator<Item = u64>, options: Options) -> Result<Sum, u64> {
-    let mut sum = Sum::default();
-    for seed in seeds {
-        let outcome = run(seed, options);
-        if outcome.violation.is_some() {
-            report(seed, &outcome);
-            return Err(seed);
+/// Runs the seeds, some in each of `jobs` threads. `Err`: the first that has failed.
+fn check_seeds(seeds: Range<u64>, jobs: u64, options: Options) -> Result<Sum, u64> {
+    let failed = AtomicU64::new(u64::MAX);
+    let check_part = |job: u64| {
+        let mut sum = Sum::default();
+        for seed in seeds.clone().skip(job as usize).step_by(jobs as usize) {
+            if failed.load(Relaxed) < seed {
+                break;
+            }
+            let outcome = run(seed, options);
+            if outcome.violation.is_some() {
+                failed.fetch_min(seed, Relaxed);
+                report(seed, &outcome);
+            }
+            sum.add(&outcome);
         }
-        sum.add(&outcome);
+        sum
+    };
+    let sums: Vec<Sum> = thread::scope(|scope| {
+        let check_part = &check_part;
+        let threads: Vec<_> = (0..jobs).map(|job| scope.spawn(move || check_part(job))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    match failed.load(Relaxed) {
+        u64::MAX => Ok(sums.into_iter().fold(Sum::default(), Sum::plus)),
+        seed => Err(seed),
     }
-    Ok(sum)
 }
 
 /// What many runs have seen.
@@ -65,22 +85,40 @@ struct Sum {
 
 impl Sum {
     fn add(&mut self, outcome: &Outcome) {
-        self.seeds += 1;
-        self.actions += outcome.actions;
-        self.crashes += outcome.crashes;
-        self.elections += outcome.counts.elections;
-        self.committed += outcome.counts.committed;
-        self.replies += outcome.counts.replies;
-        self.truncations += outcome.counts.truncations;
-        self.diffs += outcome.counts.diffs;
-        self.diffs_from_log += outcome.counts.diffs_from_log;
-        self.snapshots += outcome.counts.snapshots;
+        let counts = &outcome.counts;
+        *self = std::mem::take(self).plus(Sum {
+            seeds: 1,
+            actions: outcome.actions,
+            crashes: outcome.crashes,
+            elections: counts.elections,
+            committed: counts.committed,
+            replies: counts.replies,
+            truncations: counts.truncations,
+            diffs: counts.diffs,
+            diffs_from_log: counts.diffs_from_log,
+            snapshots: counts.snapshots,
+        });
+    }
+
+    fn plus(self, other: Sum) -> Sum {
+        Sum {
+            seeds: self.seeds + other.seeds,
+            actions: self.actions + other.actions,
+            crashes: self.crashes + other.crashes,
+            elections: self.elections + other.elections,
+            committed: self.committed + other.committed,
+            replies: self.replies + other.replies,
+            truncations: self.truncations + other.truncations,
+            diffs: self.diffs + other.diffs,
+            diffs_from_log: self.diffs_from_log + other.diffs_from_log,
+            snapshots: self.snapshots + other.snapshots,
+        }
     }
 }
 
 #[test]
 fn seeds_are_clean() {
-    let sum = check_seeds(1..=SEEDS_IN_CI, Options::default());
+    let sum = check_seeds(1..SEEDS_IN_CI + 1, 2, Options::default());
     let sum = sum.unwrap_or_else(|seed| panic!("seed {seed}"));
     println!("{sum:?}");
     // A run in which nothing happens proves nothing.
@@ -153,7 +191,8 @@ fn simulate() {
     let from = number("SIM_FROM").unwrap_or(1);
     let count = number("SIM_SEEDS").unwrap_or(SEEDS_IN_CI);
     let started = Instant::now();
-    match check_seeds(from..from.saturating_add(count), options) {
+    let jobs = number("SIM_JOBS").unwrap_or(1).max(1);
+    match check_seeds(from..from.saturating_add(count), jobs, options) {
         Ok(sum) => println!("clean: {sum:?} in {:.1} s", started.elapsed().as_secs_f64()),
         Err(seed) => panic!("seed {seed}, the {}th", seed - from + 1),
     }

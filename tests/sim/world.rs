@@ -107,7 +107,7 @@ impl World {
         let count = voters + observers;
         let text = ensemble(voters, observers, is_hierarchical);
         let verifier =
-            QuorumVerifier::from_config_text(&text, &VerifierOptions::default()).unwrap();
+            Arc::new(QuorumVerifier::from_config_text(&text, &VerifierOptions::default()).unwrap());
         let settings = Settings {
             tick_ms: 200,
             init_limit: 10,
@@ -128,11 +128,11 @@ impl World {
         let mut sh = Shared::new(
             rng,
             net,
-            Checker::new(count, empty, options.is_global_only),
+            Checker::new(Arc::clone(&verifier), empty, options.is_global_only),
             trace,
             options.mutant,
             settings,
-            Arc::new(verifier),
+            verifier,
             config,
             metrics,
             AclPolicy::new(Arc::new(providers), true),
