@@ -62,6 +62,13 @@ pub const FLAVORS: &[Flavor] = &[
         properties: &["znode.container.checkIntervalMs=3600000"],
         tick_ms: 500,
     },
+    // For undecodable writes: two transactions of one zxid bring Java's ensembles to a standstill.
+    Flavor {
+        name: "mangled",
+        conf: &["extendedTypesEnabled=true"],
+        properties: &["znode.container.checkIntervalMs=3600000"],
+        tick_ms: 500,
+    },
     // For one scenario alone, which reads the root: that remembers what ran before.
     Flavor {
         name: "fresh",

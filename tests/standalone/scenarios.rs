@@ -29,7 +29,7 @@ fn check(group: &str) {
         }
         count += 1;
         let flavor = match scenario.flavor.name {
-            "plain" => &PLAIN,
+            "plain" | "mangled" => &PLAIN,
             "defaults" => &DEFAULTS,
             "fresh" => &FRESH,
             "small" => &SMALL,

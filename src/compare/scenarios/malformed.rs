@@ -66,6 +66,10 @@ fn scenario(name: &str, script: Script) -> Scenario {
     on(PLAIN, name, script)
 }
 
+fn mangled() -> &'static Flavor {
+    Flavor::named("mangled").unwrap_or(PLAIN)
+}
+
 fn on(flavor: &'static Flavor, name: &str, script: Script) -> Scenario {
     Scenario { group: "malformed", name: name.to_owned(), flavor, script }
 }
@@ -214,7 +218,9 @@ fn undecodable_bodies(op: OpCode) -> Scenario {
             s.request(op.as_i32(), body);
         }
     }
-    scenario(&format!("undecodable_{}", op.name()), s.script)
+    let is_write = Request::Any { op: op.as_i32(), body: Vec::new() }.is_write();
+    let flavor = if is_write { mangled() } else { PLAIN };
+    on(flavor, &format!("undecodable_{}", op.name()), s.script)
 }
 
 fn undecodable_auth_and_sasl() -> Scenario {
@@ -277,7 +283,7 @@ fn null_lists_and_paths() -> Scenario {
     null_acl.extend([0xff; 4]);
     null_acl.put_i32(0);
     s.request(OpCode::Create.as_i32(), null_acl);
-    scenario("null_lists_and_paths", s.script)
+    on(mangled(), "null_lists_and_paths", s.script)
 }
 
 fn null_acl_in_a_multi() -> Scenario {
@@ -289,7 +295,7 @@ fn null_acl_in_a_multi() -> Scenario {
     body.put_i32(0);
     MultiHeader { op: -1, done: true, err: -1 }.encode(&mut body);
     s.request(OpCode::Multi.as_i32(), body);
-    scenario("null_acl_in_a_multi", s.script)
+    on(mangled(), "null_acl_in_a_multi", s.script)
 }
 
 fn characters_beyond_the_bmp() -> Scenario {
