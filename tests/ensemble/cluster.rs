@@ -500,9 +500,22 @@ impl Node {
         }
     }
 
-    /// SIGSTOP.
+    /// SIGSTOP, and waits until every thread has stopped: one may be in the disk's hands.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
+        let pid = self.pid().expect("running");
+        let is_stopped = |stat: &str| {
+            stat.rsplit(')')
+                .next()
+                .is_some_and(|rest| rest.trim_start().starts_with(['T', 't', 'Z']))
+        };
+        let all_stopped = wait_until(Duration::from_secs(20), || {
+            let tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+            let stats = tasks.flatten().map(|task| fs::read_to_string(task.path().join("stat")));
+            // A thread that has just ended has no file any more.
+            stats.flatten().all(|stat| is_stopped(&stat)).then_some(())
+        });
+        assert!(all_stopped.is_some(), "{} does not stop", self.id);
     }
 
     /// SIGCONT.
