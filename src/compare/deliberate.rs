@@ -194,8 +194,9 @@ pub const TABLE: &[Deliberate] = &[
     },
     Deliberate {
         id: "fuzzy-snapshot",
-        reason: "Java's fuzzy snapshots hold nodes created after their beginning, and may refer to \
-                 ACLs that they lack (ZOOKEEPER-4846); here such nodes are left to the log, and ACLs \
+        reason: "Java's fuzzy snapshots hold nodes created after their beginning, may be one \
+                 transaction ahead of their digest (whoever loads them counts one mismatch), and may \
+                 refer to ACLs that they lack (ZOOKEEPER-4846); here such nodes are left to the log, and ACLs \
                  are written as of the snapshot's beginning.",
         reference: SEVEN,
         scenario: "",
