@@ -69,7 +69,7 @@ for patch in "${patches[@]}"; do
     sed -n 's|^+++ b/||p' "tests/sim/mutants/$patch.patch" | (cd "$copy" && xargs touch)
     # A bug that two places have to agree on.
     driver=$(sed -n 's/^with mutant: //p' "tests/sim/mutants/$patch.patch")
-    [[ -n $driver ]] && export SIM_MUTANT=$driver || export SIM_MUTANT=$mutant
+    export SIM_MUTANT=${driver:-$mutant}
     echo "== $patch"
     (cd "$copy" && run) || failed=1
 done
