@@ -55,6 +55,9 @@ pub struct SessionCredentials {
     pub id: SessionId,
     /// Its password.
     pub passwd: [u8; 16],
+    /// The number of its last request: it is counted on, as Java's client does. A server tells the
+    /// requests of a session by it.
+    pub last_xid: i32,
 }
 
 impl ZooKeeper {
@@ -82,7 +85,9 @@ impl ZooKeeper {
             passwd: Some(session.passwd[..].into()),
             ..new_session_request(session_timeout_ms)
         };
-        ZooKeeper::connect_with(addr, &request, timeout)
+        let mut zk = ZooKeeper::connect_with(addr, &request, timeout)?;
+        zk.last_xid = session.last_xid;
+        Ok(zk)
     }
 
     /// Connects with a connect request of any content.
@@ -113,7 +118,11 @@ impl ZooKeeper {
 
     /// Id and password, for [`ZooKeeper::reattach`].
     pub fn credentials(&self) -> SessionCredentials {
-        SessionCredentials { id: self.session_id(), passwd: self.session.passwd }
+        SessionCredentials {
+            id: self.session_id(),
+            passwd: self.session.passwd,
+            last_xid: self.last_xid,
+        }
     }
 
     /// The session timeout that the server granted.

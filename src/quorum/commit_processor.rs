@@ -21,7 +21,7 @@ use crate::common::sync::{Mutex, Rank};
 use crate::common::thread::{self, OwnedThread, ServerListener};
 use crate::common::time;
 use crate::metrics::ServerMetrics;
-use crate::proto::{SessionId, TxnLogEntry};
+use crate::proto::{OpCode, SessionId, TxnLogEntry};
 use crate::server::request::Request;
 use crate::server::request_processor::RequestProcessor;
 use crate::server::zookeeper_server::ZooKeeperServer;
@@ -146,6 +146,10 @@ impl LocalRequest for Pending {
         self.request.cxid
     }
 
+    fn op(&self) -> Option<OpCode> {
+        self.request.body.op_code()
+    }
+
     fn needs_commit(&self) -> bool {
         self.needs_commit
     }
@@ -217,7 +221,7 @@ impl Worker {
             }
             Message::Commit(Commit::Txn(entry), received_ms) => {
                 let (id, cxid) = (entry.header.client_id, entry.header.cxid);
-                let own = self.matched(id, cxid, counts);
+                let own = self.matched(id, cxid, entry.txn.op_code(), counts);
                 let metrics = self.server.metrics();
                 let request = match own {
                     Some(mut request) => {
@@ -236,7 +240,7 @@ impl Worker {
                 self.run_released(now_ms, counts);
             }
             Message::Commit(Commit::Sync { session_id, cxid }, _) => {
-                match self.matched(session_id, cxid, counts) {
+                match self.matched(session_id, cxid, OpCode::Sync, counts) {
                     Some(request) => {
                         counts.commits += 1;
                         self.to_run.push(request);
@@ -250,8 +254,14 @@ impl Worker {
         }
     }
 
-    fn matched(&mut self, id: SessionId, cxid: i32, counts: &mut Counts) -> Option<Box<Request>> {
-        let own = self.matcher.commit(id, cxid, &mut self.released)?;
+    fn matched(
+        &mut self,
+        id: SessionId,
+        cxid: i32,
+        op: OpCode,
+        counts: &mut Counts,
+    ) -> Option<Box<Request>> {
+        let own = self.matcher.commit(id, cxid, op, &mut self.released)?;
         counts.queues += 1;
         let metrics = self.server.metrics();
         metrics.pending_session_queue_size.add(self.matcher.pending_sessions() as i64);

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use zabkeeper::proto::{SessionId, TxnLogEntry};
+use zabkeeper::proto::{OpCode, SessionId, TxnLogEntry};
 use zabkeeper::quorum::zab::commit_matcher::{CommitMatcher, LocalRequest};
 
 use crate::net::Process;
@@ -20,6 +20,9 @@ impl LocalRequest for Local {
     }
     fn cxid(&self) -> i32 {
         self.0.cxid
+    }
+    fn op(&self) -> Option<OpCode> {
+        None
     }
     fn needs_commit(&self) -> bool {
         true

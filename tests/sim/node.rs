@@ -473,7 +473,8 @@ impl Peer {
             }
             let Some(chain) = self.chain() else { return Ok(()) };
             let header = &entry.header;
-            let own = chain.matcher.commit(header.client_id, header.cxid, &mut Vec::new());
+            let op = entry.txn.op_code();
+            let own = chain.matcher.commit(header.client_id, header.cxid, op, &mut Vec::new());
             if let Some(local) = own {
                 let (client, cxid) = (local.0.client, local.0.cxid);
                 sh.trace(me.node, format_args!("answers c{client} {cxid}: {zxid} {code:?}"));

@@ -8,19 +8,21 @@
 //!   commit everything of its session waits;
 //! - a session's requests wait for nothing but that session's writes.
 //!
-//! A commit belongs to the write at the head of its session's queue if the client's number is the
-//! same; otherwise it is somebody else's: a write of the same session that was sent through another
-//! server, or that of another session. A request reaches the matcher before its commit, because it
+//! A commit belongs to the write at the head of its session's queue if the client's number and the
+//! operation are the same; otherwise it is somebody else's: a write of the same session that was sent
+//! through another server, or that of another session. A request reaches the matcher before its commit, because it
 //! is put into the one queue before it is sent to the leader.
 //!
 //! Deliberate difference: Java compares a commit with the oldest write of all sessions only, and
 //! holds commits back until the thread has come to that write. A write that is never committed
-//! blocks all others there, and here its session alone.
+//! blocks all others there, and here its session alone. Java looks at the number only: when a client
+//! moves and counts from the beginning again, the late commit of what it sent through the other
+//! server may answer a request that has the same number by chance.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 
-use crate::proto::SessionId;
+use crate::proto::{OpCode, SessionId};
 
 /// A request of this server, as the matcher sees it.
 pub trait LocalRequest {
@@ -28,6 +30,8 @@ pub trait LocalRequest {
     fn session_id(&self) -> SessionId;
     /// The client's number of it.
     fn cxid(&self) -> i32;
+    /// What it asks for; `None` fits the commit of anything.
+    fn op(&self) -> Option<OpCode>;
     /// Whether it runs with a commit only (`needCommit`).
     fn needs_commit(&self) -> bool;
 }
@@ -64,14 +68,20 @@ impl<R: LocalRequest> CommitMatcher<R> {
         None
     }
 
-    /// The next commit. Gives the write of this server that it belongs to, if it does; the commit
+    /// The next commit, of a transaction of this type or of a sync. Gives the write of this server that it belongs to, if it does; the commit
     /// runs now in either case, and behind it what is appended to `released`.
     #[must_use]
-    pub fn commit(&mut self, id: SessionId, cxid: i32, released: &mut Vec<R>) -> Option<R> {
+    pub fn commit(
+        &mut self,
+        id: SessionId,
+        cxid: i32,
+        op: OpCode,
+        released: &mut Vec<R>,
+    ) -> Option<R> {
         let Entry::Occupied(mut entry) = self.pending.entry(id) else { return None };
         let queue = entry.get_mut();
         // The head is a write, always.
-        let own = queue.pop_front_if(|head| head.cxid() == cxid)?;
+        let own = queue.pop_front_if(|head| head.cxid() == cxid && fits(head.op(), op))?;
         self.writes -= 1;
         while let Some(read) = queue.pop_front_if(|next| !next.needs_commit()) {
             self.reads -= 1;
@@ -113,6 +123,16 @@ impl<R: LocalRequest> CommitMatcher<R> {
     }
 }
 
+/// Whether a request may have become a transaction of type `op`, or is the sync of which `op` tells.
+fn fits(asked: Option<OpCode>, op: OpCode) -> bool {
+    match asked {
+        None => true,
+        Some(OpCode::Sync) => op == OpCode::Sync,
+        // Whatever was asked for may have failed.
+        Some(asked) => op == asked || op == OpCode::Error,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -135,6 +155,9 @@ mod tests {
         fn cxid(&self) -> i32 {
             self.cxid
         }
+        fn op(&self) -> Option<OpCode> {
+            None
+        }
         fn needs_commit(&self) -> bool {
             self.is_write
         }
@@ -151,7 +174,7 @@ mod tests {
             let (session, cxid) = (session.parse().unwrap(), cxid.parse().unwrap());
             if kind == "c" {
                 let mut released = Vec::new();
-                let own = matcher.commit(SessionId(session), cxid, &mut released);
+                let own = matcher.commit(SessionId(session), cxid, OpCode::SetData, &mut released);
                 ran.push(format!("{}{rest}", if own.is_some() { "w" } else { "c" }));
                 ran.extend(released.iter().map(|read| format!("r{}.{}", read.session, read.cxid)));
             } else if let Some(read) =
@@ -194,6 +217,20 @@ mod tests {
     }
 
     #[test]
+    fn a_commit_is_of_the_operation_that_was_asked_for() {
+        let check = |asked, op, expected| assert_eq!(fits(asked, op), expected, "{asked:?} {op:?}");
+        check(Some(OpCode::SetData), OpCode::SetData, true);
+        check(Some(OpCode::SetData), OpCode::Error, true);
+        check(Some(OpCode::SetData), OpCode::Create, false);
+        check(Some(OpCode::CreateSession), OpCode::CloseSession, false);
+        check(Some(OpCode::Sync), OpCode::Sync, true);
+        check(Some(OpCode::Sync), OpCode::Create, false);
+        check(Some(OpCode::Sync), OpCode::Error, false);
+        check(Some(OpCode::SetData), OpCode::Sync, false);
+        check(None, OpCode::Create, true);
+    }
+
+    #[test]
     fn a_write_without_commit_holds_up_its_session_only() {
         check("w1.1 w2.1 w3.1 r3.2 c2.1 c3.1", "w2.1 w3.1 r3.2");
     }
@@ -208,7 +245,8 @@ mod tests {
             (matcher.pending_sessions(), matcher.pending_writes(), matcher.pending_reads());
         assert_eq!(counts, (2, 2, 1));
         assert_eq!(matcher.pending_requests(SessionId(1)), 2);
-        assert_eq!(matcher.commit(SessionId(2), 1, &mut Vec::new()).unwrap().session, 2);
+        let own = matcher.commit(SessionId(2), 1, OpCode::SetData, &mut Vec::new());
+        assert_eq!(own.unwrap().session, 2);
         assert_eq!(matcher.into_pending().map(|request| request.cxid).collect::<Vec<_>>(), [1, 2]);
     }
 
@@ -261,14 +299,14 @@ mod tests {
                         let Some(write) = forwarded.pop_front() else { continue };
                         let mut released = Vec::new();
                         let id = SessionId(write.session);
-                        prop_assert_eq!(matcher.commit(id, write.cxid, &mut released), Some(write));
+                        prop_assert_eq!(matcher.commit(id, write.cxid, OpCode::SetData, &mut released), Some(write));
                         ran.push(write);
                         prop_assert!(released.iter().all(|read| !read.is_write));
                         ran.append(&mut released);
                     }
                     Event::CommitOther { session } => {
                         let mut released = Vec::new();
-                        let own = matcher.commit(SessionId(session), -1, &mut released);
+                        let own = matcher.commit(SessionId(session), -1, OpCode::SetData, &mut released);
                         prop_assert!(own.is_none() && released.is_empty());
                     }
                 }
