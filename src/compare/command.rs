@@ -17,6 +17,7 @@ use super::run::Bench;
 use super::scenarios::{self, Scenario};
 use super::script::Script;
 use super::side_spec::SideSpec;
+use crate::compare::output::{print, print_line};
 
 /// Sequences that are run when nothing is chosen.
 const RANDOM_DEFAULT: u64 = 20;
@@ -28,7 +29,7 @@ pub fn run(args: &RunArgs) -> Result<bool> {
         return Ok(true);
     }
     if args.deliberate {
-        print!("{}", deliberate::text());
+        print(deliberate::text());
         return Ok(true);
     }
     let report = compare(args)?;
@@ -36,7 +37,7 @@ pub fn run(args: &RunArgs) -> Result<bool> {
         write_json(&report, path)?;
     }
     if args.json.as_deref() != Some(Path::new("-")) {
-        print!("{}", table(&report));
+        print(table(&report));
     }
     Ok(report.is_equal())
 }
@@ -113,9 +114,9 @@ fn list() -> Result<()> {
     for scenario in scenarios::all()? {
         if scenario.group != group {
             group = scenario.group;
-            println!("{group}: {}", scenarios::about(group));
+            print_line(format_args!("{group}: {}", scenarios::about(group)));
         }
-        println!("  {}  ({} steps)", scenario.name, scenario.script.steps.len());
+        print_line(format_args!("  {}  ({} steps)", scenario.name, scenario.script.steps.len()));
     }
     Ok(())
 }
@@ -124,9 +125,9 @@ fn list() -> Result<()> {
 fn show(left: &SideSpec, right: &SideSpec, flavor: &'static Flavor, script: &Script) -> Result<()> {
     let mut pair = Pair::start(left, right, flavor)?;
     for (name, transcript) in pair.transcripts(script)? {
-        println!("{name}:");
+        print_line(format_args!("{name}:"));
         for line in transcript.story(script) {
-            println!("  {line}");
+            print_line(format_args!("  {line}"));
         }
     }
     Ok(())

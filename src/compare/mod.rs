@@ -17,6 +17,7 @@ pub mod flavor;
 pub mod frame_splitter;
 pub mod launch;
 pub mod mask;
+pub mod output;
 pub mod pair;
 pub mod random;
 pub mod record;

@@ -18,6 +18,7 @@ use super::side::Side;
 use super::side_spec::side_info;
 use super::transcript::Transcript;
 use crate::common::time;
+use crate::compare::output::print;
 
 /// So many steps before a difference are shown with it.
 const STEPS_SHOWN: usize = 20;
@@ -34,7 +35,7 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<bool> {
         eprintln!("{file}: {what}");
     }
     if args.print {
-        print!("{}", replay.script);
+        print(&replay.script);
         return Ok(true);
     }
     ensure!(!replay.script.steps.is_empty(), "{file}: nothing was recorded");
@@ -56,7 +57,7 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<bool> {
         write_json(&report, path)?;
     }
     if args.json.as_deref() != Some(Path::new("-")) {
-        print!("{}", table(&report));
+        print(table(&report));
     }
     Ok(report.is_equal())
 }

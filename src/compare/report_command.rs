@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::args::ReportArgs;
 use super::report::{Report, page, table};
+use crate::compare::output::print;
 
 /// True when nothing differs without an explanation.
 pub fn run(args: &ReportArgs) -> anyhow::Result<bool> {
@@ -25,7 +26,7 @@ pub fn run(args: &ReportArgs) -> anyhow::Result<bool> {
         write_json(&report, path)?;
     }
     if !args.quiet {
-        print!("{}", table(&report));
+        print(table(&report));
     }
     Ok(report.is_equal())
 }

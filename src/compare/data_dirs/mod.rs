@@ -31,6 +31,7 @@ use super::report_command::write_json;
 use super::side_spec::SideSpec;
 use crate::common::sync::{Mutex, Rank};
 use crate::common::time;
+use crate::compare::output::{print, print_line};
 
 /// The kind of the rows in a report.
 const KIND: &str = "data directory";
@@ -97,7 +98,7 @@ struct Task {
 pub fn run(args: &DataDirsArgs) -> anyhow::Result<bool> {
     if args.list {
         for case in CASES {
-            println!("{:18} {}", case.name, case.about);
+            print_line(format_args!("{:18} {}", case.name, case.about));
         }
         return Ok(true);
     }
@@ -134,7 +135,7 @@ pub fn run(args: &DataDirsArgs) -> anyhow::Result<bool> {
         write_json(&report, path)?;
     }
     if args.json.as_deref() != Some(Path::new("-")) {
-        print!("{}", table(&report));
+        print(table(&report));
     }
     Ok(report.is_equal())
 }
