@@ -173,5 +173,8 @@ fn who_has_decided_answers_the_looking_and_the_strangers() {
             assert!(answer.any(|answer| answer == expected), "{sid} asks {to}");
         }
     }
-    assert_eq!(nodes[1].peer.looking.lock().as_slice(), [ServerId(3)]);
+    // The first may still have been looking when the second had decided.
+    let mut looking = nodes[1].peer.looking.lock().clone();
+    looking.retain(|sid| *sid != ServerId(1));
+    assert_eq!(looking, [ServerId(3)]);
 }
