@@ -9,7 +9,9 @@
 //! - an existing connection is given up when the new one is there, not when somebody says hello;
 //! - servers that are in no configuration (joiners) may connect, but only so many, and nothing is
 //!   kept of them once they have gone;
-//! - all addresses of a server and all that its name resolves to are tried, not the first;
+//! - all addresses of a server and all that its name resolves to are tried, not the first; those of
+//!   the configurations before those that it names itself, and of these only so many;
+//! - attempts to connect to servers that are in no configuration take no room from the others;
 //! - the id of observers of releases before 3.3 is refused, our own as well, and both are closed.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +37,9 @@ use crate::proto::ServerId;
 const OBSERVER_ID: ServerId = ServerId(i64::MAX);
 /// Connections of servers that no configuration knows.
 const UNKNOWN_MAX: usize = 32;
+/// Addresses that a server may name for itself. Each is a wait of `cnxTimeout` if nobody answers, and
+/// there is room for hundreds in a first message.
+const ADDRESSES_SAID_MAX: usize = 8;
 
 /// The connections of one server. Share it in an `Arc`.
 pub(super) struct QuorumCnxManager {
@@ -149,27 +154,36 @@ impl QuorumCnxManager {
         }
     }
 
-    /// `asked` is where the server itself, having asked for it, says it can be reached; tried first.
+    /// `asked` is where the server itself, having asked for it, says it can be reached.
     fn initiate_connection_async(
         self: &Arc<Self>,
         sid: ServerId,
         asked: Option<MultipleAddresses>,
     ) {
-        let addresses = self.addresses(sid, asked.clone().unwrap_or_default());
+        let addresses = self.addresses(sid, asked.as_ref());
         if addresses.all_addresses().is_empty() {
             log::warn!("Invalid server id: {sid}");
             return;
         }
         let threads_max = self.peer.election_settings().quorum_cnxn_threads_size.max(1);
+        let is_known = self.is_known(sid);
         let attempt = {
             let mut state = self.state.lock();
-            let connecting = state.links.values().filter(|link| link.is_connecting).count();
+            // Attempts to reach strangers, whose addresses may lead nowhere, leave the room of the
+            // members alone.
+            let counts = |(sid, link): &(&ServerId, &Link)| {
+                link.is_connecting && self.is_known(**sid) == is_known
+            };
+            let connecting = state.links.iter().filter(counts).count();
             let is_full = i32::try_from(connecting).is_ok_and(|count| count >= threads_max);
             let is_halted = state.is_halted;
             let link = state.links.entry(sid).or_default();
             if link.is_connecting || is_full || is_halted {
                 if link.is_connecting && asked.is_some() {
                     link.asked = asked;
+                }
+                if !is_known && !link.is_connecting && link.connection.is_none() {
+                    state.links.remove(&sid);
                 }
                 None
             } else {
@@ -211,15 +225,20 @@ impl QuorumCnxManager {
         }
     }
 
-    /// Where to look for a server: in what it said, and in both configurations.
-    fn addresses(&self, sid: ServerId, said: MultipleAddresses) -> MultipleAddresses {
-        let mut addresses = said;
+    /// Where to look for a server: in both configurations, then where it said itself. Not the other
+    /// way round, or whoever sends a first message in its name could keep us away from it.
+    fn addresses(&self, sid: ServerId, said: Option<&MultipleAddresses>) -> MultipleAddresses {
+        let mut addresses = MultipleAddresses::default();
         for verifier in std::iter::once(self.peer.verifier()).chain(self.peer.last_seen_verifier())
         {
             let server = verifier.all_members().get(&sid);
             for address in server.iter().flat_map(|server| server.election_addr.all_addresses()) {
                 addresses.add_address(address.clone());
             }
+        }
+        let said = said.map(MultipleAddresses::all_addresses).unwrap_or_default();
+        for address in said.iter().take(ADDRESSES_SAID_MAX) {
+            addresses.add_address(address.clone());
         }
         addresses
     }

@@ -178,6 +178,25 @@ fn a_flood_of_notifications_is_survived() {
     check_they_elect(&nodes);
 }
 
+/// Strangers ask to be connected to where nobody answers.
+#[test]
+fn attempts_to_reach_strangers_leave_room_for_members() {
+    let network = Network::new();
+    let config = network.config(&[1, 2], &[]);
+    let _nobody = listen_to_nobody(network, 9);
+    let mut peer = TestPeer::new(2, &config);
+    peer.settings.cnx_timeout_ms = i32::MAX;
+    let two = Node::start(peer);
+    for n in 0..40 {
+        let stream = connect(network, 2);
+        let there = format!("{}:{ELECTION_PORT}", network.host(9));
+        write(&stream, &hello(V1, -100 - n, &there));
+        assert!(is_closed(&stream, PATIENCE));
+    }
+    let one = Node::start(TestPeer::new(1, &config));
+    check_they_elect(&[one, two]);
+}
+
 /// Somebody pretends to be server 1 and to be elsewhere: the connection to the real one stays.
 #[test]
 fn a_false_hello_does_not_break_a_connection() {

@@ -48,6 +48,17 @@ pub fn listen(network: Network, sid: i64) -> TcpListener {
     TcpListener::bind((network.host(sid), ELECTION_PORT)).unwrap()
 }
 
+/// An election port where nobody answers: with its queue full the kernel ignores further connections,
+/// as if the host were gone.
+pub fn listen_to_nobody(network: Network, sid: i64) -> (socket2::Socket, TcpStream) {
+    let address: std::net::SocketAddr =
+        format!("{}:{ELECTION_PORT}", network.host(sid)).parse().unwrap();
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&address.into()).unwrap();
+    socket.listen(0).unwrap();
+    (socket, TcpStream::connect(address).unwrap())
+}
+
 pub fn accept(listener: &TcpListener) -> TcpStream {
     listener.set_nonblocking(true).unwrap();
     let (stream, _) = wait_until(PATIENCE, || listener.accept().ok()).expect("somebody connects");

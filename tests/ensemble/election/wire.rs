@@ -55,13 +55,7 @@ fn the_server_with_the_larger_id_keeps_the_connection() {
 fn a_server_that_asks_is_connected_to_after_the_attempt_under_way() {
     let network = Network::new();
     let config = network.config(&[1, 2, 3], &[]);
-    // With its queue full the kernel ignores further connections: as if the host were gone.
-    let address: std::net::SocketAddr =
-        format!("{}:{ELECTION_PORT}", network.host(1)).parse().unwrap();
-    let dead = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    dead.bind(&address.into()).unwrap();
-    dead.listen(0).unwrap();
-    let _fill = std::net::TcpStream::connect(address).unwrap();
+    let _dead = listen_to_nobody(network, 1);
     let mut peer = TestPeer::new(2, &config);
     peer.settings.cnx_timeout_ms = 1000;
     // No other notification makes it try again.
