@@ -22,6 +22,8 @@ use crate::common::thread::{self, OwnedThread};
 
 /// Connections that have not said who they are. The oldest goes when there are more.
 const PENDING_MAX: usize = 128;
+/// Taken at once, before those that wait are looked at again.
+const ACCEPTS_MAX: usize = 256;
 /// Between two attempts to bind.
 const BIND_PAUSE: Duration = Duration::from_secs(1);
 /// How long to wait when the process is out of file descriptors.
@@ -155,14 +157,14 @@ impl ListenerHandler {
         None
     }
 
-    /// Takes all who wait; false if the process can take no more for now.
+    /// Takes those who wait, a flood of them in parts; false if the process can take no more for now.
     fn accept(
         &self,
         listener: &TcpListener,
         pending: &mut VecDeque<Pending>,
         timeout: Duration,
     ) -> bool {
-        loop {
+        for _ in 0..ACCEPTS_MAX {
             let (socket, remote) = match listener.accept() {
                 Ok(accepted) => accepted,
                 Err(error) => match error.kind() {
@@ -194,6 +196,7 @@ impl ListenerHandler {
             }
             pending.push_back(connection);
         }
+        true
     }
 }
 
