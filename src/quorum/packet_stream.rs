@@ -107,7 +107,11 @@ impl PacketType {
 const READ_BYTES: usize = 64 << 10;
 /// A larger buffer is given back once it is empty.
 const KEEP_BYTES_MAX: usize = 1 << 20;
-/// Bound on the list of ids of one packet: their number, and the bytes of all of them.
+/// At most so much is made ready for one read, however much of a packet has come: to fill it with
+/// zeros costs as well.
+const READ_BYTES_MAX: usize = 1 << 20;
+/// Bound on the list of ids of one packet: their number, and the bytes of all of them, if not even
+/// one string may be so long.
 const AUTH_IDS_MAX: i32 = 4096;
 const AUTH_BYTES_MAX: usize = 4 << 20;
 
@@ -182,8 +186,9 @@ impl<R: Read> PacketReader<R> {
             self.start = 0;
         }
         let filled = self.buffer.len();
-        // Doubles with what has arrived, so that a large packet takes few reads.
-        self.buffer.resize(filled.saturating_add(READ_BYTES.max(filled)), 0);
+        // Grows with what has arrived, so that a large packet takes few reads.
+        let room = filled.clamp(READ_BYTES, READ_BYTES_MAX);
+        self.buffer.resize(filled.saturating_add(room), 0);
         let room = self.buffer.get_mut(filled..).unwrap_or_default();
         let result = loop {
             match self.inner.read(room) {
@@ -201,6 +206,7 @@ fn decode(input: &mut Input<'_>) -> Result<QuorumPacket, JuteError> {
     let zxid = input.read_i64()?;
     let data = input.read_bytes()?;
     let before_ids = input.rest().len();
+    let ids_max = usize::try_from(input.limits().buffer_bytes_max).unwrap_or(0).min(AUTH_BYTES_MAX);
     let count = input.read_i32()?;
     if count > AUTH_IDS_MAX {
         return Err(JuteError::Length(count));
@@ -208,7 +214,7 @@ fn decode(input: &mut Input<'_>) -> Result<QuorumPacket, JuteError> {
     let mut authinfo = Vec::new();
     for _ in 0..count {
         // Checked first: a list that never ends must not be taken for one that is still coming.
-        if before_ids - input.rest().len() > AUTH_BYTES_MAX {
+        if before_ids - input.rest().len() > ids_max {
             return Err(JuteError::Length(count));
         }
         authinfo.push(Id::decode(input)?);
@@ -383,6 +389,11 @@ mod tests {
         check(&with(-2));
         let mut ids = with(-1);
         ids.put_i32(i32::MAX);
+        check(&ids);
+        // As many ids as there may be, and not all of them.
+        let mut ids = with(-1);
+        ids.put_i32(AUTH_IDS_MAX);
+        (0..200).for_each(|_| Id::new("ip", "::1").encode(&mut ids));
         check(&ids);
     }
 
