@@ -10,7 +10,7 @@ mod peer_queue;
 mod quorum_cnx_manager;
 mod recv_worker;
 mod send_worker;
-mod sockets;
+pub(super) mod sockets;
 
 pub use election_peer::{ElectionPeer, ElectionSettings};
 pub use fast_leader_election::FastLeaderElection;

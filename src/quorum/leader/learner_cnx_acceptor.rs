@@ -5,13 +5,12 @@
 //! that waits for a pool of them.
 
 use std::io::{self, ErrorKind};
-use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::net::Shutdown;
-use socket2::{Domain, Protocol, Socket, Type};
 
 use super::leader::Leader;
 use super::learner_handler::LearnerHandler;
@@ -21,9 +20,8 @@ use crate::common::net_utils::HostPort;
 use crate::common::sync::{Mutex, Rank};
 use crate::common::thread::{self, OwnedThread};
 use crate::proto::ServerId;
+use crate::quorum::election::sockets::listen;
 
-/// Pending connections. Learners come all at once after an election.
-const BACKLOG: i32 = 128;
 /// Connections that have not introduced themselves yet, or are learners, at most.
 const HANDLERS_MAX: usize = 512;
 /// A wait after an error that will not go away at once, such as too many open files.
@@ -54,23 +52,14 @@ struct Shared {
 pub fn bind(leader: &Leader) -> io::Result<Vec<TcpListener>> {
     let peer = leader.peer();
     let own = peer.server(peer.my_id()).map(|server| server.addr).unwrap_or_default();
-    let is_any = peer.settings().quorum_listen_on_all_ips;
-    let names = if is_any { own.wildcard_addresses() } else { own.all_addresses().to_vec() };
-    let mut addresses: Vec<SocketAddr> = Vec::new();
-    for HostPort { host, port } in names {
-        if is_any {
-            addresses.push(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port));
-            continue;
-        }
-        match (host.as_str(), port).to_socket_addrs() {
-            Ok(found) => addresses.extend(found.take(1)),
-            Err(error) => log::error!("Couldn't resolve {host}: {error}"),
-        }
-    }
-    addresses.dedup();
+    let addresses = if peer.settings().quorum_listen_on_all_ips {
+        own.wildcard_addresses()
+    } else {
+        own.all_addresses().to_vec()
+    };
     let mut listeners = Vec::new();
     for address in &addresses {
-        match bind_one(*address) {
+        match bind_one(address) {
             Ok(listener) => listeners.push(listener),
             Err(error) => log::error!("Couldn't bind to {address}: {error}"),
         }
@@ -84,24 +73,10 @@ pub fn bind(leader: &Leader) -> io::Result<Vec<TcpListener>> {
     Ok(listeners)
 }
 
-fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
-    let is_any_v6 = address.is_ipv6() && address.ip().is_unspecified();
-    match bind_socket(address) {
-        // A machine without IPv6.
-        Err(_) if is_any_v6 => bind_socket(SocketAddr::from(([0, 0, 0, 0], address.port()))),
-        other => other,
-    }
-}
-
-fn bind_socket(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() && address.ip().is_unspecified() {
-        socket.set_only_v6(false)?;
-    }
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+fn bind_one(address: &HostPort) -> io::Result<TcpListener> {
+    let listener = address.resolve().and_then(listen)?;
+    listener.set_nonblocking(false)?;
+    Ok(listener)
 }
 
 impl LearnerCnxAcceptor {
@@ -190,9 +165,12 @@ impl Shared {
         let learners = leader.learners();
         if learners.len() >= HANDLERS_MAX {
             // A flood of connections must not keep learners out: the oldest one that has not even
-            // said who it is gives way.
-            match learners.iter().find(|link| link.sid() == ServerId::NONE && !link.is_closed()) {
-                Some(silent) => silent.close(),
+            // said who it is gives way, or else the oldest that no configuration knows.
+            let open = || learners.iter().filter(|link| !link.is_closed());
+            let silent = open().find(|link| link.sid() == ServerId::NONE);
+            let is_stranger = |sid| leader.peer().server(sid).is_none();
+            match silent.or_else(|| open().find(|link| is_stranger(link.sid()))) {
+                Some(link) => link.close(),
                 None => return Err(io::Error::other("too many learners")),
             }
         }
