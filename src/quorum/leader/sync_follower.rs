@@ -101,8 +101,18 @@ fn sync_from_log(
     peer: Zxid,
     writer: &mut Writer,
 ) -> Result<bool, LearnerError> {
-    let mut sync = TxnLogSync::new(peer);
+    let snapshots = match master.txn_log_source().snapshots() {
+        Ok(snapshots) => snapshots,
+        Err(error) => {
+            log::error!("Unable to list snapshots: {error}");
+            return Ok(false);
+        }
+    };
+    let mut sync = TxnLogSync::new(peer).with_snapshots(snapshots);
     for pass in 0..LOG_PASSES_MAX {
+        if link.is_closed() {
+            return Err(LearnerError::Stopped);
+        }
         let before = sync.last();
         if !read_pass(master, link, &mut sync, writer)? {
             return Ok(false);

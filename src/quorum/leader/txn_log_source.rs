@@ -70,6 +70,12 @@ impl TxnLogSource {
         Ok(Some(TxnLogRecords { first, entries }))
     }
 
+    /// What the snapshots are named for, in any order and whether they read or not.
+    pub fn snapshots(&self) -> Result<Vec<Zxid>, PersistenceError> {
+        let files = self.snap.find_n_recent_snapshots(usize::MAX)?;
+        Ok(files.into_iter().map(|file| file.zxid).collect())
+    }
+
     /// Bytes; 0, without a snapshot, means no limit as in Java.
     fn size_limit(&self) -> Result<u64, PersistenceError> {
         let Some(newest) = self.snap.find_most_recent_snapshot()? else { return Ok(0) };

@@ -21,7 +21,9 @@
 //! - TRUNC is sent only to a transaction of the learner's own epoch: of another epoch's history the
 //!   learner may have something that never was in the leader's. Java does so beyond the committed
 //!   log.
-//! - A hole in what would be sent means SNAP (ZOOKEEPER-4925, ZOOKEEPER-2418).
+//! - A hole in what would be sent means SNAP (ZOOKEEPER-4925, ZOOKEEPER-2418). So does one in the log
+//!   that the zxids do not show, because a new epoch begins behind it: a snapshot of the time
+//!   between does. Whoever took over a leader's snapshot has it, Java with the older logs beside it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -284,6 +286,8 @@ fn is_contiguous(base: Zxid, entries: &[Arc<TxnLogEntry>]) -> bool {
 #[derive(Debug)]
 pub struct TxnLogSync {
     peer: Zxid,
+    /// For what the snapshots beside the log are named.
+    snapshots: Vec<Zxid>,
     /// The last transaction read.
     previous: Option<Zxid>,
     has_started: bool,
@@ -307,7 +311,14 @@ pub enum LogStep {
 impl TxnLogSync {
     /// For a learner whose log ends with `peer`.
     pub fn new(peer: Zxid) -> TxnLogSync {
-        TxnLogSync { peer, previous: None, has_started: false, last: peer }
+        TxnLogSync { peer, snapshots: vec![], previous: None, has_started: false, last: peer }
+    }
+
+    /// With what the snapshots beside the log are named for: each a transaction that was committed,
+    /// or the begin of an epoch.
+    #[must_use]
+    pub fn with_snapshots(self, snapshots: Vec<Zxid>) -> TxnLogSync {
+        TxnLogSync { snapshots, ..self }
     }
 
     /// The next record; `max` is the last committed transaction, for the DIFF packet. After an
@@ -325,7 +336,7 @@ impl TxnLogSync {
             self.has_started = true;
             return Ok(LogStep::Start(SyncStart::Diff(max)));
         }
-        if previous.is_some_and(|previous| !follows(previous, zxid)) {
+        if previous.is_some_and(|previous| !follows(previous, zxid) || self.lacks(previous, zxid)) {
             return Err(SnapReason::Gap);
         }
         let mut step = LogStep::Send;
@@ -336,6 +347,13 @@ impl TxnLogSync {
         self.has_started = true;
         self.last = zxid;
         Ok(step)
+    }
+
+    /// Whether the learner needs something that once stood between two records, and is in a snapshot
+    /// only.
+    fn lacks(&self, previous: Zxid, zxid: Zxid) -> bool {
+        let known = previous.max(self.peer);
+        self.snapshots.iter().any(|snapshot| known < *snapshot && *snapshot < zxid)
     }
 
     /// Whether something was sent: then there is no way back to a snapshot on this connection.

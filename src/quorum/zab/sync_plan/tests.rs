@@ -181,7 +181,13 @@ fn flags() {
 
 #[track_caller]
 fn check_log(peer: &str, records: &str, expected: &str) {
-    let mut sync = TxnLogSync::new(zxid(peer));
+    check_log_with(&[], peer, records, expected);
+}
+
+#[track_caller]
+fn check_log_with(snapshots: &[&str], peer: &str, records: &str, expected: &str) {
+    let snapshots = snapshots.iter().map(|snapshot| zxid(snapshot)).collect();
+    let mut sync = TxnLogSync::new(zxid(peer)).with_snapshots(snapshots);
     let mut words = Vec::new();
     for record in records.split_whitespace() {
         match sync.record(zxid(record), zxid("9:9")) {
@@ -235,4 +241,14 @@ fn the_log_joins_memory_without_a_hole() {
     check("5:3", Some("5:4 5:5"));
     check("5:4", Some("5:5"));
     check("5:5", Some(""));
+}
+
+#[test]
+fn what_only_a_snapshot_holds_is_not_left_out() {
+    // Taken over from a leader, while the log ended before; then an epoch began.
+    check_log_with(&["5:9"], "5:2", "5:1 5:2 6:1", "DIFF 9:9 Gap | 5:2");
+    check_log_with(&["6:0"], "5:1", "5:1 6:1", "DIFF 9:9 Gap | 5:1");
+    // The learner has it, or it is in the log as well.
+    check_log_with(&["5:9", "6:0"], "6:0", "5:1 6:1 6:2", "DIFF 9:9 6:1 6:2 | 6:2");
+    check_log_with(&["5:1", "5:3", "6:1"], "5:2", "5:2 5:3 6:1", "DIFF 9:9 5:3 6:1 | 6:1");
 }
