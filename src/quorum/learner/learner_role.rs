@@ -104,7 +104,11 @@ impl ServerRole for LearnerRole {
             };
         }
         log::info!("Revalidating client: {id}");
-        self.pending_revalidations.lock().insert(id, Arc::clone(cnxn));
+        let older = self.pending_revalidations.lock().insert(id, Arc::clone(cnxn));
+        if let Some(older) = older {
+            // Nobody would ever answer it: a client has one connection, its newest.
+            older.close();
+        }
         let mut data = Vec::new();
         data.put_i64(id.0);
         data.put_i32(timeout_ms);
