@@ -120,11 +120,12 @@ impl QuorumDatabase {
         let (mut tree, mut sessions) = self.take();
         let before = tree.last_processed_zxid();
         // Rule: what is in the tree and may be sent to learners is the same, without a hole.
-        let committed = &mut *self.db.committed_log().write();
+        let mut committed = self.take_committed_log();
         let mut add = |entry| committed.add(Arc::new(entry));
         let result = self.snap_log.fast_forward_from_edits(&mut tree, &mut sessions, &mut add);
         let after = tree.last_processed_zxid();
         self.db.put_back(tree, sessions);
+        *self.db.committed_log().write() = committed;
         let report = result?;
         if after != before {
             log::info!(
@@ -255,7 +256,13 @@ impl QuorumDatabase {
         Ok(info.path)
     }
 
-    /// Takes tree and sessions out, so that no lock is held while files are read.
+    /// Takes the committed log out, so that no lock is held while files are read.
+    fn take_committed_log(&mut self) -> CommittedLog {
+        let empty = CommittedLog::new(commit_log_count(&self.config));
+        std::mem::replace(&mut *self.db.committed_log().write(), empty)
+    }
+
+    /// Takes tree and sessions out, likewise.
     fn take(&mut self) -> (DataTree, Sessions) {
         self.db.take(DataTree::new(tree_options(&self.config)))
     }
