@@ -87,15 +87,6 @@ pub struct QuorumSettings {
     pub max_notification_interval_ms: i32,
     /// Most threads that make connections for the election.
     pub quorum_cnxn_threads_size: i32,
-    /// Threads for reads that were held up by a write of their session; 0 means the thread that
-    /// applied it.
-    pub commit_processor_num_worker_threads: i32,
-    /// Reads between two looks for commits; -1 means all that are ready.
-    pub commit_processor_max_read_batch_size: i32,
-    /// Commits between two looks at reads; positive.
-    pub commit_processor_max_commit_batch_size: i32,
-    /// Whether requests of learners pass by the leader's commit processor.
-    pub forward_learner_requests_to_commit_processor_disabled: bool,
     /// Counter that the first zxid of an epoch has (tests).
     pub testing_initial_zxid: Option<i64>,
 }
@@ -138,10 +129,6 @@ impl Default for QuorumSettings {
             min_notification_interval_ms: 200,
             max_notification_interval_ms: 60_000,
             quorum_cnxn_threads_size: 20,
-            commit_processor_num_worker_threads: 0,
-            commit_processor_max_read_batch_size: -1,
-            commit_processor_max_commit_batch_size: 1,
-            forward_learner_requests_to_commit_processor_disabled: false,
             testing_initial_zxid: None,
         }
     }
@@ -160,7 +147,7 @@ impl QuorumSettings {
         self.read_leader(system);
         self.read_learner(system);
         self.read_election(system)?;
-        self.read_commit_processor(system)?;
+        check_commit_processor(system)?;
         if let Some(text) = system.get("zookeeper.testingonly.initialZxid") {
             let zxid = parse_long(text).ok_or_else(|| {
                 ConfigError::unexpected(format!(
@@ -187,8 +174,6 @@ impl QuorumSettings {
             self.leader_max_time_to_wait_for_epoch_ms,
         );
         self.force_snapshot_sync = system.boolean("zookeeper.forceSnapshotSync", false);
-        self.forward_learner_requests_to_commit_processor_disabled = system
-            .boolean("zookeeper.forward_learner_requests_to_commit_processor_disabled", false);
     }
 
     fn read_learner(&mut self, system: &SystemProperties) {
@@ -229,28 +214,17 @@ impl QuorumSettings {
             .int("zookeeper.fastleader.maxNotificationInterval", self.max_notification_interval_ms);
         Ok(())
     }
+}
 
-    fn read_commit_processor(&mut self, system: &SystemProperties) -> Result<(), ConfigError> {
-        self.commit_processor_num_worker_threads = system.int(
-            "zookeeper.commitProcessor.numWorkerThreads",
-            self.commit_processor_num_worker_threads,
-        );
-        self.commit_processor_max_read_batch_size = system.int(
-            "zookeeper.commitProcessor.maxReadBatchSize",
-            self.commit_processor_max_read_batch_size,
-        );
-        self.commit_processor_max_commit_batch_size = system.int(
-            "zookeeper.commitProcessor.maxCommitBatchSize",
-            self.commit_processor_max_commit_batch_size,
-        );
-        let size = self.commit_processor_max_commit_batch_size;
-        if size <= 0 {
-            return Err(ConfigError::unexpected(format!(
-                "maxCommitBatchSize must be positive, was {size}"
-            )));
-        }
-        Ok(())
+/// Compat: Java refuses to start with it; there is nothing else to be set here.
+fn check_commit_processor(system: &SystemProperties) -> Result<(), ConfigError> {
+    let size = system.int("zookeeper.commitProcessor.maxCommitBatchSize", 1);
+    if size <= 0 {
+        return Err(ConfigError::unexpected(format!(
+            "maxCommitBatchSize must be positive, was {size}"
+        )));
     }
+    Ok(())
 }
 
 #[cfg(test)]

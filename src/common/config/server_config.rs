@@ -110,8 +110,6 @@ pub struct ServerConfig {
     pub max_write_queue_poll_time_ms: i64,
     /// Most transactions forced to the disk at once.
     pub max_batch_size: i32,
-    /// Whether gaps in the committed transactions are accepted (tests). Read by ensembles only.
-    pub test_allow_discontinuous_proposals: bool,
     // Requests and connections.
     /// Requests under way at which busy connections are no longer read.
     pub global_outstanding_limit: i32,
@@ -274,7 +272,6 @@ impl Default for ServerConfig {
             flush_delay_ms: 0,
             max_write_queue_poll_time_ms: 0,
             max_batch_size: 1000,
-            test_allow_discontinuous_proposals: false,
             global_outstanding_limit: 1000,
             large_request_max_bytes: 104_857_600,
             large_request_threshold_bytes: -1,
@@ -450,8 +447,6 @@ impl ServerConfig {
         self.max_write_queue_poll_time_ms =
             system.long("zookeeper.maxWriteQueuePollTime", self.flush_delay_ms / 3);
         self.max_batch_size = system.int("zookeeper.maxBatchSize", self.max_batch_size);
-        self.test_allow_discontinuous_proposals =
-            system.boolean("zookeeper.test.allowDiscontinuousProposals", false);
     }
 
     fn read_requests(
