@@ -364,3 +364,45 @@ fn groups_decide_by_majorities_of_majorities() {
     cluster.start_all();
     stop_and_compare(&mut cluster);
 }
+
+#[test]
+fn an_empty_server_without_the_mark_neither_votes_nor_leads() {
+    let mut cluster = Cluster::prepare(&three().conf("db.autocreate=false"));
+    let mark = |id| cluster.node(id).data_dir().join("initialize");
+    let marks = [mark(1), mark(2)];
+    for mark in &marks {
+        std::fs::write(mark, "").unwrap();
+    }
+    cluster.start_all();
+    // Its id is the largest, and its history is none.
+    assert_eq!(cluster.node(3).mode().as_deref(), Some("follower"));
+    assert!(marks.iter().all(|mark| !mark.exists()));
+    create(&mut cluster.node(3).client(10_000), "/a", b"1");
+    // Now it has one.
+    cluster.stop_all();
+    cluster.start_all();
+    stop_and_compare(&mut cluster);
+}
+
+#[test]
+fn a_leader_may_serve_nobody() {
+    let setup = three().conf("leaderServes=no").conf("quorumListenOnAllIPs=true");
+    let mut cluster = Cluster::prepare(&setup);
+    [1, 2, 3].into_iter().for_each(|id| cluster.spawn(id));
+    let is_follower = |id: &usize| cluster.node(*id).mode().as_deref() == Some("follower");
+    let leader = cluster.await_that("two follow", || {
+        let (followers, others): (Vec<usize>, _) = [1, 2, 3].into_iter().partition(is_follower);
+        (followers.len() == 2).then(|| others[0])
+    });
+    let not_serving = "This ZooKeeper instance is not currently serving requests\n";
+    assert_eq!(cluster.node(leader).word("srvr").as_deref(), Some(not_serving));
+    assert!(cluster.node(leader).try_client(4000).is_err());
+    let followers: Vec<usize> = [1, 2, 3].into_iter().filter(|id| *id != leader).collect();
+    for id in &followers {
+        create(&mut cluster.node(*id).client(10_000), &format!("/by{id}"), b"");
+    }
+    cluster.await_same_zxid(&followers);
+    cluster.stop_all();
+    let digests = [1, 2, 3].map(|id| cluster.node(id).restored().digest);
+    assert!(digests.iter().all(|digest| *digest == digests[0]), "{digests:?}");
+}

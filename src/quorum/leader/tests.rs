@@ -480,6 +480,51 @@ fn a_flood_of_silent_connections_keeps_no_learner_out() {
 }
 
 #[test]
+fn observers_that_come_at_once_are_refused_and_followers_are_not() {
+    let properties = "forceSnapshotSync=true\nleader.maxConcurrentSnapSyncs=1";
+    let leading = Leading::start(&[], properties);
+    let observer = || {
+        let mut observer = leading.connect();
+        observer.introduce(PacketType::ObserverInfo, 9, 0);
+        observer.expect(PacketType::LeaderInfo);
+        observer.ack_epoch(0, 0);
+        observer
+    };
+    let mut followers = [1, 2].map(|sid| leading.follower(sid, 0, 0));
+    for follower in &mut followers {
+        follower.expect(PacketType::Snap);
+        follower.skip_snapshot();
+        follower.expect(PacketType::NewLeader);
+    }
+    observer().expect_end();
+    for follower in &mut followers {
+        follower.send(PacketType::Ack, 0x1_0000_0000, None);
+        follower.expect(PacketType::UpToDate);
+    }
+    observer().expect(PacketType::Snap);
+}
+
+#[test]
+fn a_flood_of_strangers_keeps_no_learner_out() {
+    let leading = Leading::start(&[], "");
+    let mut info = Vec::new();
+    info.put_i64(0);
+    info.put_i32(0x10000);
+    info.put_i64(0);
+    let flood: Vec<Learner> = (0..600i64)
+        .map(|n| {
+            let mut stranger = leading.connect();
+            info[..8].copy_from_slice(&(1000 + n).to_be_bytes());
+            let _ = stranger.writer.write(PacketType::ObserverInfo, 0, Some(&info));
+            let _ = stranger.writer.flush(); // It may have had to give way already.
+            stranger
+        })
+        .collect();
+    leading.synced(1, 0, 0);
+    drop(flood);
+}
+
+#[test]
 fn of_two_servers_one_leads_alone_if_the_oracle_says_so() {
     let oracle = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(oracle.path(), "1").unwrap();
