@@ -1,6 +1,8 @@
-//! The same on the machine's own disk: a writer in a process of its own, killed at any moment.
+//! The same on the machine's own disk: a writer in a process of its own, killed at any moment; and on
+//! one that is full.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,19 +11,17 @@ use zabkeeper::persistence::StreamMode;
 use zabkeeper::persistence::disk::{Disk, RealDisk};
 
 use crate::model::{Store, options};
+use crate::small_disk::SmallDisk;
 
-/// Tells the child process where to write.
+/// Tells the child process where to write, and that it is one.
 const DIR_VARIABLE: &str = "ZABKEEPER_TEST_STORAGE_DIR";
 
 /// The child: appends until it is killed, telling what is acknowledged.
-#[test]
-#[ignore = "run by the_writer_may_be_killed_at_any_moment"]
-fn writer() {
-    let Some(dir) = std::env::var_os(DIR_VARIABLE) else { return };
+fn write_for_ever(dir: &Path) {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let mut options = options(StreamMode::Gzip);
     options.log.pre_alloc_bytes = 64 << 10;
-    let mut store = Store::open(&disk, dir.as_ref(), options).unwrap();
+    let mut store = Store::open(&disk, dir, options).unwrap();
     let mut out = std::io::stdout();
     for round in 0u32.. {
         for i in 0..round % 7 + 1 {
@@ -37,11 +37,14 @@ fn writer() {
 
 #[test]
 fn the_writer_may_be_killed_at_any_moment() {
+    if let Some(dir) = std::env::var_os(DIR_VARIABLE) {
+        return write_for_ever(dir.as_ref());
+    }
     let dir = tempfile::tempdir().unwrap();
     let mut known = 0;
     for life in 1..=8u64 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "real_disk::writer", "--ignored", "--nocapture"])
+            .args(["--exact", "real_disk::the_writer_may_be_killed_at_any_moment", "--nocapture"])
             .env(DIR_VARIABLE, dir.path())
             .stdout(Stdio::piped())
             .spawn()
@@ -69,13 +72,14 @@ fn the_writer_may_be_killed_at_any_moment() {
     }
 }
 
-/// Needs a small file system to fill: ext4, XFS or tmpfs.
 #[test]
-#[ignore = "set ZABKEEPER_TEST_SMALL_DISK to a directory on a small file system"]
 fn a_full_disk_is_an_error_and_loses_nothing_acknowledged() {
-    let Some(small) = std::env::var_os("ZABKEEPER_TEST_SMALL_DISK") else { return };
+    if !SmallDisk::is_possible() {
+        return;
+    }
+    let small = SmallDisk::new(2 << 20);
     for pre_alloc_bytes in [0, 64 << 10, 64 << 20] {
-        let dir = tempfile::tempdir_in(&small).unwrap();
+        let dir = tempfile::tempdir_in(small.path()).unwrap();
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let mut options = options(StreamMode::Checked);
         options.log.pre_alloc_bytes = pre_alloc_bytes;
@@ -94,5 +98,37 @@ fn a_full_disk_is_an_error_and_loses_nothing_acknowledged() {
         // Recovery needs no space.
         let store = Store::open(&disk, dir.path(), options).unwrap();
         assert!(store.prefix() >= acknowledged);
+    }
+}
+
+#[test]
+fn a_snapshot_on_a_full_or_read_only_disk_leaves_the_others_alone() {
+    if !SmallDisk::is_possible() {
+        return;
+    }
+    let small = SmallDisk::new(2 << 20);
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let open = || Store::open(&disk, small.path(), options(StreamMode::Checked)).unwrap();
+    let mut store = open();
+    for is_full in [true, false] {
+        for _ in 0..50 {
+            store.append(&[b'B'; 1000]).unwrap();
+        }
+        store.commit().unwrap();
+        store.files.close().unwrap();
+        if is_full {
+            small.leave(0)
+        } else {
+            small.make_read_only()
+        }
+        let error = store.save().unwrap_err().to_string();
+        let wanted = if is_full { "No space left" } else { "Read-only file system" };
+        assert!(error.contains("snapshot.") && error.contains(wanted), "{error}");
+        let acknowledged = store.acknowledged;
+        drop(store);
+        small.resize(2 << 20);
+        store = open();
+        assert_eq!(store.prefix(), acknowledged);
+        assert!(store.report.broken_snapshots.is_empty());
     }
 }
