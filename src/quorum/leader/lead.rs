@@ -99,6 +99,7 @@ fn lead_with(
             leader.peer().state().update_election_vote(start.epoch());
             leader.peer().set_zab_state(ZabState::Broadcast);
             let why = tick(leader, &server, events);
+            server.close_clients();
             shut_down(leader, &mut acceptor, &why);
             server.shutdown()
         }

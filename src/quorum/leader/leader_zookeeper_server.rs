@@ -277,13 +277,19 @@ impl LeaderZooKeeperServer {
         self.server.is_running()
     }
 
+    /// Closes the clients, and answers nobody any more. Before learners are let go: with another leader
+    /// they soon know more than this server, whose answer to a sync would be one from the past.
+    pub fn close_clients(&self) {
+        self.server.set_state(State::Shutdown);
+        self.server.stop_admission();
+        self.leader.peer().server_slot().clear();
+    }
+
     /// Closes the clients, ends the timers, then the chain from its head: what was proposed is
     /// logged, what is committed is applied. The log, closed; `None` if its thread died of an error,
     /// which the listener knows.
     pub fn shutdown(mut self) -> Option<FileTxnSnapLog> {
-        self.server.set_state(State::Shutdown);
-        self.server.stop_admission();
-        self.leader.peer().server_slot().clear();
+        self.close_clients();
         self.session_trackers.clear();
         drop(self.containers.take());
         drop(self.path_stats.take());
