@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -20,10 +20,15 @@ use zabkeeper::persistence::{FileTxnSnapLog, Sessions, SnapLogOptions};
 use zabkeeper::proto::Zxid;
 use zabkeeper::tree::{DataTree, TreeOptions};
 
+use crate::netns::{Host, Hosts};
 use crate::ports;
 use crate::proxy::{Link, LinkState};
 use crate::support::server::{Target, four_letter_word, java_command, java_home};
+use crate::support::small_disk::SmallDisk;
 use crate::support::wait_until;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_zabkeeper");
+const LOCAL: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
 /// How long an ensemble may take to serve: a Java machine under load is slow.
 pub const ELECTION_PATIENCE: Duration = Duration::from_secs(60);
@@ -40,6 +45,10 @@ pub struct ClusterSetup {
     tick_ms: u32,
     groups: Vec<String>,
     has_links: bool,
+    has_hosts: bool,
+    /// The size of the disk of each server; none: all have the machine's.
+    disk_bytes: Option<u64>,
+    has_log_elsewhere: bool,
 }
 
 impl ClusterSetup {
@@ -84,10 +93,30 @@ impl ClusterSetup {
         self
     }
 
+    /// Each server has a machine of its own, as far as the network goes. For a test inside
+    /// [`netns::within`] only.
+    pub fn hosts(mut self) -> ClusterSetup {
+        self.has_hosts = true;
+        self
+    }
+
+    /// Each server has its `dataDir` on a disk of its own, of this size.
+    pub fn disks(mut self, bytes: u64) -> ClusterSetup {
+        self.disk_bytes = Some(bytes);
+        self
+    }
+
+    /// `dataLogDir` is not on that disk.
+    pub fn log_elsewhere(mut self) -> ClusterSetup {
+        self.has_log_elsewhere = true;
+        self
+    }
+
     /// Whether the machine has what it needs; says so if not.
     pub fn is_possible(&self) -> bool {
         let has_java = self.voters.iter().chain(&self.observers).any(|t| *t == Target::Java);
-        !has_java || java_home().is_some()
+        (!has_java || java_home().is_some())
+            && (self.disk_bytes.is_none() || SmallDisk::is_possible())
     }
 }
 
@@ -97,6 +126,7 @@ pub struct Cluster {
     nodes: Vec<Node>,
     /// From, to, and the links of the quorum and of the election port.
     links: Vec<(usize, usize, [Link; 2])>,
+    hosts: Option<Hosts>,
     dir: TempDir,
 }
 
@@ -109,6 +139,12 @@ pub struct Node {
     quorum_port: u16,
     election_port: u16,
     dir: PathBuf,
+    disk: Option<SmallDisk>,
+    data_dir: PathBuf,
+    /// Where it is not `data_dir`.
+    log_dir: Option<PathBuf>,
+    /// Where it is not this one.
+    host: Option<Host>,
     /// For this server alone.
     properties: Vec<String>,
     running: Option<Running>,
@@ -125,14 +161,21 @@ impl Cluster {
         let dir = TempDir::with_prefix("zabkeeper-ensemble-").unwrap();
         let voters = setup.voters.iter().map(|target| (*target, false));
         let observers = setup.observers.iter().map(|target| (*target, true));
+        let count = setup.voters.len() + setup.observers.len();
+        let hosts = setup.has_hosts.then(|| Hosts::new(count));
         let nodes: Vec<Node> = voters
             .chain(observers)
             .enumerate()
             .map(|(index, (target, is_observer))| {
                 let id = index + 1;
                 let dir = dir.path().join(id.to_string());
-                fs::create_dir_all(dir.join("data")).unwrap();
-                fs::write(dir.join("data/myid"), format!("{id}\n")).unwrap();
+                fs::create_dir_all(&dir).unwrap();
+                let disk = setup.disk_bytes.map(SmallDisk::new);
+                let data_dir = disk.as_ref().map_or(dir.as_path(), SmallDisk::path).join("data");
+                fs::create_dir_all(&data_dir).unwrap();
+                fs::write(data_dir.join("myid"), format!("{id}\n")).unwrap();
+                let log_dir = setup.has_log_elsewhere.then(|| dir.join("log"));
+                let host = hosts.as_ref().map(|hosts| hosts.host(id));
                 let [client_port, quorum_port, election_port] = [(); 3].map(|()| ports::claim());
                 let (properties, running) = (Vec::new(), None);
                 let ports = (client_port, quorum_port, election_port);
@@ -145,12 +188,16 @@ impl Cluster {
                     quorum_port,
                     election_port,
                     dir,
+                    disk,
+                    data_dir,
+                    log_dir,
+                    host,
                     properties,
                     running,
                 }
             })
             .collect();
-        let mut cluster = Cluster { setup: setup.clone(), nodes, links: Vec::new(), dir };
+        let mut cluster = Cluster { setup: setup.clone(), nodes, links: Vec::new(), hosts, dir };
         cluster.connect();
         cluster
     }
@@ -192,12 +239,16 @@ impl Cluster {
         for node in &self.nodes {
             let mut text = format!(
                 "tickTime={}\ninitLimit=20\nsyncLimit=8\ndataDir={}\nclientPort={}\n\
-                 clientPortAddress=127.0.0.1\nadmin.enableServer=false\n\
+                 clientPortAddress={}\nadmin.enableServer=false\n\
                  4lw.commands.whitelist=*\npreAllocSize=64\n",
                 self.setup.tick_ms,
                 node.data_dir().display(),
                 node.client_port,
+                node.addr().ip(),
             );
+            if let Some(dir) = &node.log_dir {
+                text.push_str(&format!("dataLogDir={}\n", dir.display()));
+            }
             for line in &self.setup.conf {
                 text.push_str(&format!("{line}\n"));
             }
@@ -207,10 +258,8 @@ impl Cluster {
                     .find(|(pair, _)| *pair == (node.id, other.id))
                     .map_or([other.quorum_port, other.election_port], |(_, ports)| *ports);
                 let role = if other.is_observer { ":observer" } else { "" };
-                text.push_str(&format!(
-                    "server.{}=127.0.0.1:{quorum}:{election}{role}\n",
-                    other.id
-                ));
+                let host = other.host.as_ref().map_or(LOCAL, |host| host.peer_ip);
+                text.push_str(&format!("server.{}={host}:{quorum}:{election}{role}\n", other.id));
             }
             for (index, group) in self.setup.groups.iter().enumerate() {
                 text.push_str(&format!("group.{}={group}\n", index + 1));
@@ -308,6 +357,9 @@ impl Cluster {
 
     /// As [`partition`](Self::partition), but nobody is told: bytes do not arrive.
     pub fn freeze(&self, groups: &[&[usize]]) {
+        if let Some(hosts) = &self.hosts {
+            return hosts.separate(groups);
+        }
         self.set_links(LinkState::Frozen, groups);
     }
 
@@ -322,8 +374,32 @@ impl Cluster {
         }
     }
 
+    /// The disk of a server of an ensemble that has some.
+    pub fn disk(&self, id: usize) -> &SmallDisk {
+        self.node(id).disk.as_ref().expect("an ensemble with disks")
+    }
+
+    /// Nothing that `from` sends arrives at `to`, and nobody is told; what `to` sends does arrive.
+    pub fn deafen(&self, from: usize, to: usize) {
+        if let Some(hosts) = &self.hosts {
+            return hosts.deafen(from, to);
+        }
+        assert!(self.setup.has_links, "an ensemble with links");
+        for (near, far, links) in &self.links {
+            let state = match (*near, *far) {
+                pair if pair == (from, to) => LinkState::FrozenThere,
+                pair if pair == (to, from) => LinkState::FrozenBack,
+                _ => continue,
+            };
+            links.iter().for_each(|link| link.set(state));
+        }
+    }
+
     /// Opens all links.
     pub fn heal(&self) {
+        if let Some(hosts) = &self.hosts {
+            hosts.heal();
+        }
         for (_, _, links) in &self.links {
             links.iter().for_each(|link| link.set(LinkState::Open));
         }
@@ -342,9 +418,10 @@ impl Cluster {
         for node in &self.nodes {
             let mode = node.mode();
             text.push_str(&format!(
-                "--- {} ({}): {mode:?}, zxid {:?}\n{}\n",
+                "--- {} ({}) at {}: {mode:?}, zxid {:?}\n{}\n",
                 node.id,
                 node.target,
+                node.addr(),
                 node.zxid(),
                 node.log_tail(30)
             ));
@@ -377,7 +454,8 @@ impl Node {
 
     /// Where clients connect.
     pub fn addr(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.client_port))
+        let ip = self.host.as_ref().map_or(LOCAL, |host| host.client_ip);
+        SocketAddr::from((ip, self.client_port))
     }
 
     /// The port of the leader for learners.
@@ -392,12 +470,12 @@ impl Node {
 
     /// `dataDir`.
     pub fn data_dir(&self) -> PathBuf {
-        self.dir.join("data")
+        self.data_dir.clone()
     }
 
-    /// Logs, snapshots and epochs.
+    /// Logs, snapshots and epochs; without the logs if those are elsewhere.
     pub fn version_dir(&self) -> PathBuf {
-        self.dir.join("data/version-2")
+        self.data_dir.join("version-2")
     }
 
     /// Its zoo.cfg.
@@ -419,11 +497,14 @@ impl Node {
                 java
             }
             Target::Zabkeeper => {
-                let mut zabkeeper = Command::new(env!("CARGO_BIN_EXE_zabkeeper"));
+                let mut zabkeeper = Command::new(PROGRAM);
                 zabkeeper.arg("server").arg(self.conf_path()).args(defines);
                 zabkeeper
             }
         };
+        if let Some(host) = &self.host {
+            command = host.enter(&command);
+        }
         let child = command
             .current_dir(&self.dir)
             .stdin(Stdio::null())
@@ -609,6 +690,9 @@ impl Node {
     pub fn restored(&self) -> Restored {
         let copy = TempDir::with_prefix("zabkeeper-restored-").unwrap();
         copy_files(&self.version_dir(), &copy.path().join("version-2"));
+        if let Some(dir) = &self.log_dir {
+            copy_files(&dir.join("version-2"), &copy.path().join("version-2"));
+        }
         let options = SnapLogOptions { is_lost_tail_fatal: false, ..SnapLogOptions::default() };
         let mut snap_log =
             FileTxnSnapLog::new(Arc::new(RealDisk), copy.path(), copy.path(), options).unwrap();

@@ -11,15 +11,15 @@ use crate::support::server::Target::{self, Java as J, Zabkeeper as Z};
 
 const WRITERS: usize = 6;
 /// Between two blows, of each writer.
-const WRITES: u64 = 20;
+pub const WRITES: u64 = 20;
 
 /// Hurts an ensemble of three under load, then looks at what is left.
-fn check(setup: ClusterSetup, hurt: impl FnOnce(&mut Cluster, &Load)) {
+pub fn check(setup: ClusterSetup, hurt: impl FnOnce(&mut Cluster, &Load)) {
     check_with(true, setup, hurt);
 }
 
 /// As [`check`], for what leaders do not notice at once.
-fn check_unnoticed(setup: ClusterSetup, hurt: impl FnOnce(&mut Cluster, &Load)) {
+pub fn check_unnoticed(setup: ClusterSetup, hurt: impl FnOnce(&mut Cluster, &Load)) {
     check_with(false, setup, hurt);
 }
 
@@ -228,7 +228,7 @@ fn chaos(voters: &[Target], observers: &[Target]) {
         let start = Instant::now();
         while start.elapsed() < length {
             let id = ids[random.below(ids.len())];
-            let act = random.below(6);
+            let act = random.below(7);
             eprintln!("chaos {seed}: {:?}: act {act} on {id}", start.elapsed());
             match act {
                 0 | 1 => {
@@ -251,6 +251,19 @@ fn chaos(voters: &[Target], observers: &[Target]) {
                         cluster.partition(&groups)
                     } else {
                         cluster.freeze(&groups)
+                    }
+                    pause(&mut random);
+                    pause(&mut random);
+                    cluster.heal();
+                }
+                5 => {
+                    // One of them is not heard by some others, or does not hear them.
+                    let is_heard = random.below(2) == 0;
+                    for other in ids.iter().filter(|other| **other != id) {
+                        if random.below(3) > 0 {
+                            let (from, to) = if is_heard { (*other, id) } else { (id, *other) };
+                            cluster.deafen(from, to);
+                        }
                     }
                     pause(&mut random);
                     pause(&mut random);

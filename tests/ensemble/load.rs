@@ -79,7 +79,8 @@ impl Load {
         };
         let before = read();
         cluster.await_that("all writers make progress", || {
-            assert!(self.threads.iter().all(|thread| !thread.is_finished()), "a client has failed");
+            let all_run = self.threads.iter().all(|thread| !thread.is_finished());
+            assert!(all_run, "a client has failed: {}", cluster.report());
             read().iter().zip(&before).all(|(now, then)| *now >= then + writes).then_some(())
         });
     }
@@ -234,7 +235,8 @@ impl<'a> Writer<'a> {
                 let found = number(client, other)?;
                 assert!(
                     found >= wanted || !self.board.is_sync_exact,
-                    "stale: {found} of writer {other} after {wanted}"
+                    "stale: {found} of writer {other} after {wanted}, at {}",
+                    self.board.servers[self.turn % self.board.servers.len()]
                 );
             }
         }

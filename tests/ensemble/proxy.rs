@@ -22,6 +22,30 @@ pub enum LinkState {
     Cut,
     /// Nothing arrives and nobody is told, until the link is open again.
     Frozen,
+    /// As frozen, but what the server behind the link answers does arrive.
+    FrozenThere,
+    /// As frozen, but what is sent through the link does arrive.
+    FrozenBack,
+}
+
+/// The way of bytes over a link's connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    There,
+    Back,
+    /// A new connection needs both.
+    Both,
+}
+
+impl LinkState {
+    fn holds(self, way: Way) -> bool {
+        match self {
+            LinkState::Open | LinkState::Cut => false,
+            LinkState::Frozen => true,
+            LinkState::FrozenThere => way != Way::Back,
+            LinkState::FrozenBack => way != Way::There,
+        }
+    }
 }
 
 /// One direction between two servers, for one of their ports.
@@ -114,16 +138,16 @@ fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
 }
 
 /// Waits until bytes may pass; false when the connection is to end.
-fn may_pass(shared: &Shared) -> bool {
+fn may_pass(shared: &Shared, way: Way) -> bool {
     let mut state = shared.state.lock().unwrap();
-    while state.link == LinkState::Frozen && !state.is_over {
+    while state.link.holds(way) && !state.is_over {
         state = shared.changed.wait(state).unwrap();
     }
-    state.link == LinkState::Open && !state.is_over
+    state.link != LinkState::Cut && !state.is_over
 }
 
 fn serve(shared: &Arc<Shared>, near: TcpStream) {
-    if !may_pass(shared) {
+    if !may_pass(shared, Way::Both) {
         return;
     }
     // A connection that was accepted cannot be refused any more: without a proxy the server would
@@ -146,7 +170,7 @@ fn serve(shared: &Arc<Shared>, near: TcpStream) {
     let (back_in, back_out) = (far.try_clone().unwrap(), near.try_clone().unwrap());
     let back = {
         let shared = Arc::clone(shared);
-        thread::spawn(move || pump(&shared, back_in, back_out))
+        thread::spawn(move || pump(&shared, Way::Back, back_in, back_out))
     };
     forward(shared, near, far);
     let _ = back.join();
@@ -160,7 +184,7 @@ fn forward(shared: &Shared, mut near: TcpStream, mut far: TcpStream) {
         let _ = far.shutdown(Shutdown::Both);
         return;
     }
-    pump(shared, near, far);
+    pump(shared, Way::There, near, far);
 }
 
 /// `long version, long sid, int length, "host:port"`, with the port replaced.
@@ -177,13 +201,13 @@ fn pass_hello(near: &mut TcpStream, far: &mut TcpStream, port: u16) -> io::Resul
     far.write_all(&hello)
 }
 
-fn pump(shared: &Shared, mut from: TcpStream, mut to: TcpStream) {
+fn pump(shared: &Shared, way: Way, mut from: TcpStream, mut to: TcpStream) {
     let mut buffer = [0; 16 << 10];
     loop {
         match from.read(&mut buffer) {
             Ok(0) | Err(_) => break,
             Ok(count) => {
-                if !may_pass(shared) || to.write_all(&buffer[..count]).is_err() {
+                if !may_pass(shared, way) || to.write_all(&buffer[..count]).is_err() {
                     break;
                 }
             }
