@@ -16,7 +16,6 @@ use super::quorum_peer::QuorumPeer;
 use super::zab::{ServerState, Vote};
 use crate::common::config::ServerConfig;
 use crate::common::thread::{self, CriticalError, OwnedThread};
-use crate::persistence::PersistenceError;
 use crate::server::zk_database::ZkDatabase;
 
 /// How long a member that finds nobody waits before it serves clients that only read; a tick if that
@@ -46,8 +45,8 @@ pub trait Roles: Send + Sync {
     ) -> std::io::Result<Box<dyn ReadOnlyServer>>;
 }
 
-/// The database back; or the error of our disk that ends the process.
-pub type RoleResult = Result<QuorumDatabase, PersistenceError>;
+/// The database back; or what ends the process, an error of our disk for example.
+pub type RoleResult = Result<QuorumDatabase, CriticalError>;
 
 /// Starts the thread. It ends when the shutdown of `peer` is requested, with the log closed.
 pub fn start(

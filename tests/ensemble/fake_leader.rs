@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use zabkeeper::auth::{AuthenticationHelper, EnforceAuthSettings, ProviderRegistry};
 use zabkeeper::common::config::{Configuration, SystemProperties};
 use zabkeeper::common::exit_code::ExitCode;
-use zabkeeper::common::thread::ServerListener;
+use zabkeeper::common::thread::{CriticalError, ServerListener};
 use zabkeeper::jute::{Jute, Limits, OutputExt};
 use zabkeeper::metrics::ServerMetrics;
 use zabkeeper::persistence::disk::RealDisk;
@@ -30,7 +30,7 @@ use zabkeeper::quorum::zab::Vote;
 use zabkeeper::server::cnxn::server_cnxn_factory::ServerCnxnFactory;
 use zabkeeper::tree::{DataTree, NoWatches, TreeOptions};
 
-/// Fails the test when a learner would end the process.
+/// Fails the test when a thread of a learner would end the process.
 #[derive(Default)]
 struct Listener(AtomicBool);
 
@@ -40,6 +40,9 @@ impl ServerListener for Listener {
         self.0.store(true, Ordering::SeqCst);
     }
 }
+
+/// The last zxid after the role; or what it ends the process with.
+type Ended = Result<Zxid, CriticalError>;
 
 /// A learner's directory and the port of its leader.
 struct Learner {
@@ -68,7 +71,7 @@ impl Learner {
     }
 
     /// Learns on a thread of its own; ends when the leader has closed.
-    fn start(&self) -> JoinHandle<Zxid> {
+    fn start(&self) -> JoinHandle<Ended> {
         let quorum_port = self.port.local_addr().unwrap().port();
         let role = if self.is_observer { ":observer" } else { "" };
         let text = format!(
@@ -115,17 +118,21 @@ impl Learner {
         let is_observer = self.is_observer;
         std::thread::spawn(move || {
             let role = if is_observer { observer::observe } else { follower::follow };
-            let mut database = role(&peer, database).unwrap();
+            let ended = role(&peer, database);
             assert!(!listener.0.load(Ordering::SeqCst));
-            let zxid = database.fast_forward().unwrap();
+            let ended = ended.map(|mut database| database.fast_forward().unwrap());
             assert!(factory.slot().server().is_none());
             factory.shutdown();
-            zxid
+            ended
         })
     }
 
     /// Plays the leader until `story` ends, which closes the connection; the learner's last zxid.
     fn play(&self, story: impl FnOnce(&mut Leader)) -> Zxid {
+        self.play_to_the_end(story).unwrap()
+    }
+
+    fn play_to_the_end(&self, story: impl FnOnce(&mut Leader)) -> Ended {
         let learner = self.start();
         let (stream, _) = self.port.accept().unwrap();
         stream.set_read_timeout(Some(crate::support::PATIENCE)).unwrap();
@@ -410,11 +417,9 @@ fn a_leader_that_breaks_the_protocol_is_left() {
         });
         assert_eq!(zxid, Zxid(0));
     }
-    let after_discovery: [Story; 9] = [
+    let after_discovery: [Story; 8] = [
         |leader| leader.send(PacketType::UpToDate, -1, 0),
         |leader| leader.propose(PacketType::Proposal, 1, 1),
-        // Nothing that the log could be cut back to.
-        |leader| leader.send(PacketType::Trunc, 1, 5),
         |leader| {
             leader.send(PacketType::Diff, 1, 2);
             leader.propose(PacketType::Proposal, 1, 2);
@@ -488,6 +493,50 @@ fn a_leader_that_breaks_the_protocol_is_left() {
         leader.expect(PacketType::Ack, 3, 1);
     });
     assert_eq!(zxid, Zxid::new(3, 1));
+}
+
+#[test]
+fn a_log_that_cannot_be_cut_so_far_ends_the_process_and_stays_as_it_is() {
+    let learner = Learner::new();
+    let refused = |epoch, counter| {
+        let ended = learner.play_to_the_end(|leader| {
+            leader.discover(9);
+            leader.send(PacketType::Trunc, epoch, counter);
+            leader.await_end();
+        });
+        let error = ended.unwrap_err();
+        assert_eq!(error.code, ExitCode::QuorumPacketError);
+        let expected = format!("Not able to truncate the log to {}", Zxid::new(epoch, counter));
+        assert!(error.why.starts_with(&expected), "{}", error.why);
+    };
+    // Nothing at all.
+    refused(1, 5);
+    // A snapshot and a log behind it.
+    learner.play(|leader| {
+        leader.discover(10);
+        leader.send(PacketType::Snap, 4, 2);
+        leader.raw(&snapshot(&[(4, 1), (4, 2)]));
+        leader.send(PacketType::NewLeader, 10, 0);
+        leader.expect(PacketType::Ack, 10, 0);
+        leader.send(PacketType::UpToDate, -1, 0);
+        leader.expect(PacketType::Ack, 10, 0);
+        leader.propose(PacketType::Proposal, 10, 1);
+        leader.expect(PacketType::Ack, 10, 1);
+    });
+    let refused = |epoch, counter| {
+        let ended = learner.play_to_the_end(|leader| {
+            leader.discover(11);
+            leader.send(PacketType::Trunc, epoch, counter);
+            leader.await_end();
+        });
+        assert_eq!(ended.unwrap_err().code, ExitCode::QuorumPacketError);
+        assert_eq!(learner.on_disk(), Zxid::new(10, 1));
+        assert_eq!(learner.epoch("currentEpoch"), 10);
+    };
+    refused(4, 1);
+    refused(3, 7);
+    // Twice, as by a supervisor that starts it again.
+    refused(4, 1);
 }
 
 #[test]

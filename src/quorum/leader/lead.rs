@@ -83,7 +83,7 @@ fn lead_with(
         Ok(start) => start,
         Err(LearnerError::Io(error)) => {
             shut_down(leader, &mut acceptor, "the epoch could not be written");
-            return Err(epoch_error(&database, error));
+            return Err(epoch_error(&database, error).into());
         }
         Err(error) => {
             shut_down(leader, &mut acceptor, &error.to_string());

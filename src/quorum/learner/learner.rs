@@ -5,7 +5,8 @@
 //! hold of the tree's guard, handed to the log together and acknowledged with one write.
 //!
 //! Deliberate difference: an error of the disk ends the process (Java goes back to an election, or
-//! on). What the leader does wrong ends the connection only.
+//! on). What the leader does wrong ends the connection only. A log that cannot be cut as far back as
+//! the leader asks ends the process as in Java, with code 13.
 
 use std::io;
 use std::net::TcpStream;
@@ -17,7 +18,9 @@ use super::leader_link::{LeaderLink, LearnerSender};
 use super::leader_packet;
 use super::learner_zookeeper_server::LearnerZooKeeperServer;
 use crate::common::config::QuorumServer;
+use crate::common::exit_code::ExitCode;
 use crate::common::rate_logger::RateLogger;
+use crate::common::thread::CriticalError;
 use crate::common::time;
 use crate::jute::{Jute, JuteError, Limits, OutputExt};
 use crate::persistence::PersistenceError;
@@ -28,6 +31,7 @@ use crate::quorum::packet_stream::{PacketReader, PacketType, link_limits};
 use crate::quorum::peer_state::{SyncMode, ZabState};
 use crate::quorum::quorum_database::{DatabaseError, QuorumDatabase};
 use crate::quorum::quorum_peer::QuorumPeer;
+use crate::quorum::quorum_peer_thread::RoleResult;
 use crate::quorum::shutdown::ShutdownHook;
 use crate::quorum::zab::learner_sync::{
     LeaderPacket, LearnerAction, LearnerKind, LearnerStart, LearnerSync, LearnerSyncError,
@@ -53,8 +57,13 @@ enum LearnerError {
     /// A packet that has no place.
     #[error("{0}")]
     Protocol(#[from] LearnerSyncError),
-    /// The log cannot be cut as the leader asks.
-    #[error("{0}")]
+    /// The log cannot be cut as the leader asks: the process ends with Java's code. Every leader will
+    /// ask the same, so that trying again would be for ever; and what is here must not go without
+    /// somebody having looked at it.
+    #[error(
+        "{0}: the files here do not reach back so far, and nothing was changed. To take everything \
+         from the leader, move the directories version-2 away while the others serve, and start again."
+    )]
     Truncate(DatabaseError),
     /// Our disk: the process ends.
     #[error("{0}")]
@@ -80,12 +89,12 @@ impl From<PersistenceError> for LearnerError {
 /// Learns from the leader of the current vote until it is over; the database comes back with the log
 /// closed.
 ///
-/// Errors: our disk; the process ends.
+/// Errors: our disk, or what is on it (see [`LearnerError::Truncate`]); the process ends.
 pub(super) fn learn(
     peer: &Arc<QuorumPeer>,
     kind: LearnerKind,
     database: QuorumDatabase,
-) -> Result<QuorumDatabase, PersistenceError> {
+) -> RoleResult {
     let mut learner = Learner {
         peer,
         kind,
@@ -102,8 +111,11 @@ pub(super) fn learn(
     }
     let ended = learner.end();
     match outcome {
-        Err(LearnerError::Disk(error)) => Err(error),
-        _ => ended,
+        Err(LearnerError::Disk(error)) => Err(error.into()),
+        Err(error @ LearnerError::Truncate(_)) => {
+            Err(CriticalError::new(ExitCode::QuorumPacketError, error.to_string()))
+        }
+        _ => Ok(ended?),
     }
 }
 

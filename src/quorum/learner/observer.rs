@@ -8,17 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::learner;
-use crate::persistence::PersistenceError;
 use crate::quorum::quorum_database::QuorumDatabase;
 use crate::quorum::quorum_peer::QuorumPeer;
+use crate::quorum::quorum_peer_thread::RoleResult;
 use crate::quorum::zab::learner_sync::LearnerKind;
 
 /// Observes the leader of the current vote until it is over (`observeLeader`); otherwise as
 /// [`follow`](super::follower::follow).
-pub fn observe(
-    peer: &Arc<QuorumPeer>,
-    database: QuorumDatabase,
-) -> Result<QuorumDatabase, PersistenceError> {
+pub fn observe(peer: &Arc<QuorumPeer>, database: QuorumDatabase) -> RoleResult {
     wait_for_reconnect_delay(peer);
     learner::learn(peer, LearnerKind::Observer { has_log: peer.is_sync_enabled() }, database)
 }
