@@ -9,6 +9,8 @@
 //! - an existing connection is given up when the new one is there, not when somebody says hello;
 //! - servers that are in no configuration (joiners) may connect, but only so many, and nothing is
 //!   kept of them once they have gone;
+//! - a connection that breaks while this server looks for a leader is made anew at once: what was
+//!   sent may be lost, and if nobody listens any more the election need not wait for that server;
 //! - all addresses of a server and all that its name resolves to are tried, not the first; those of
 //!   the configurations before those that it names itself, and of these only so many;
 //! - attempts to connect to servers that are in no configuration take no room from the others;
@@ -18,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
@@ -32,6 +34,7 @@ use crate::common::net_utils::{HostPort, MultipleAddresses};
 use crate::common::sync::{Mutex, Rank};
 use crate::common::thread::{self, OwnedThread};
 use crate::proto::ServerId;
+use crate::quorum::zab::ServerState;
 
 /// What observers without an id said they were (Java: `QuorumPeer.OBSERVER_ID`).
 const OBSERVER_ID: ServerId = ServerId(i64::MAX);
@@ -40,6 +43,8 @@ const UNKNOWN_MAX: usize = 32;
 /// Addresses that a server may name for itself. Each is a wait of `cnxTimeout` if nobody answers, and
 /// there is room for hundreds in a first message.
 const ADDRESSES_SAID_MAX: usize = 8;
+/// A connection that lasted so long is made anew at once when it breaks while we look for a leader.
+const STABLE_AFTER: Duration = Duration::from_secs(1);
 
 /// The connections of one server. Share it in an `Arc`.
 pub(super) struct QuorumCnxManager {
@@ -77,7 +82,17 @@ struct Link {
 
 struct Connection {
     number: u64,
+    since: Instant,
     socket: Arc<TcpStream>,
+}
+
+/// How an attempt to connect has ended.
+#[derive(PartialEq, Eq)]
+enum Attempt {
+    /// Nobody listens at any of the addresses: the server does not run.
+    Refused,
+    /// In any other way.
+    Over,
 }
 
 impl QuorumCnxManager {
@@ -196,23 +211,28 @@ impl QuorumCnxManager {
         let manager = Arc::clone(self);
         let name = format!("QuorumConnectionThread-[myid={}]-{attempt}", self.my_id);
         let thread = thread::spawn(name, thread::STACK_BYTES, move || {
-            manager.initiate_connection(sid, &addresses);
-            manager.attempt_ended(sid);
+            let outcome = manager.initiate_connection(sid, &addresses);
+            // Before it is told, so that who asks for an attempt because of it gets one.
+            let is_retried = manager.attempt_ended(sid);
+            if outcome == Attempt::Refused && !is_retried {
+                (manager.on_refused)(sid);
+            }
         });
         match thread {
             Ok(thread) => self.keep(thread),
             Err(error) => {
                 log::error!("Exception while submitting quorum connection request: {error}");
-                self.attempt_ended(sid);
+                let _ = self.attempt_ended(sid); // The next message tries again.
             }
         }
     }
 
-    fn attempt_ended(self: &Arc<Self>, sid: ServerId) {
+    /// True if there is another one, because the server has asked for it meanwhile.
+    fn attempt_ended(self: &Arc<Self>, sid: ServerId) -> bool {
         let is_known = self.is_known(sid);
         let asked = {
             let mut state = self.state.lock();
-            let Some(link) = state.links.get_mut(&sid) else { return };
+            let Some(link) = state.links.get_mut(&sid) else { return false };
             link.is_connecting = false;
             let asked = link.asked.take().filter(|_| link.connection.is_none());
             if link.connection.is_none() && asked.is_none() && !is_known {
@@ -220,9 +240,11 @@ impl QuorumCnxManager {
             }
             asked
         };
-        if asked.is_some() {
+        let is_retried = asked.is_some();
+        if is_retried {
             self.initiate_connection_async(sid, asked);
         }
+        is_retried
     }
 
     /// Where to look for a server: in both configurations, then where it said itself. Not the other
@@ -248,16 +270,23 @@ impl QuorumCnxManager {
             || self.peer.last_seen_verifier().is_some_and(|v| v.all_members().contains_key(&sid))
     }
 
-    fn initiate_connection(self: &Arc<Self>, sid: ServerId, addresses: &MultipleAddresses) {
+    fn initiate_connection(
+        self: &Arc<Self>,
+        sid: ServerId,
+        addresses: &MultipleAddresses,
+    ) -> Attempt {
         let timeout_ms = self.peer.election_settings().cnx_timeout_ms;
         let timeout = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(5000).max(1));
         let mut is_refused = true;
         for address in addresses.all_addresses() {
             if self.stop.is_stopped() {
-                return;
+                return Attempt::Over;
             }
             match self.connect_to(address, timeout) {
-                Ok(socket) => return self.start_connection(socket, sid),
+                Ok(socket) => {
+                    self.start_connection(socket, sid);
+                    return Attempt::Over;
+                }
                 Err(error) => {
                     log::warn!(
                         "Cannot open channel to {sid} at election address {address}: {error}"
@@ -266,9 +295,7 @@ impl QuorumCnxManager {
                 }
             }
         }
-        if is_refused {
-            (self.on_refused)(sid);
-        }
+        if is_refused { Attempt::Refused } else { Attempt::Over }
     }
 
     fn connect_to(&self, address: &HostPort, timeout: Duration) -> io::Result<TcpStream> {
@@ -351,7 +378,8 @@ impl QuorumCnxManager {
             state.connections += 1;
             let number = state.connections;
             let link = state.links.entry(sid).or_default();
-            let connection = Connection { number, socket: Arc::clone(&socket) };
+            let connection =
+                Connection { number, since: Instant::now(), socket: Arc::clone(&socket) };
             (number, Arc::clone(&link.queue), link.connection.replace(connection))
         };
         if let Some(replaced) = replaced {
@@ -388,7 +416,7 @@ impl QuorumCnxManager {
     }
 
     /// A connection is over; the other worker ends as well.
-    fn finish(&self, sid: ServerId, number: u64) {
+    fn finish(self: &Arc<Self>, sid: ServerId, number: u64) {
         let is_known = self.is_known(sid);
         let (queue, connection) = {
             let mut state = self.state.lock();
@@ -401,8 +429,13 @@ impl QuorumCnxManager {
             (queue, connection)
         };
         queue.end(number);
-        if let Some(connection) = connection {
-            close(&connection.socket);
+        let Some(connection) = connection else { return };
+        close(&connection.socket);
+        // Our vote may have gone into it, and the other server with it.
+        if self.peer.server_state() == ServerState::Looking
+            && connection.since.elapsed() >= STABLE_AFTER
+        {
+            self.connect_one(sid);
         }
     }
 
