@@ -224,6 +224,9 @@ impl Peer {
         for action in actions {
             match action {
                 ElectionAction::Broadcast(vote) => self.broadcast(sh, vote),
+                ElectionAction::Answer { sid, vote } => {
+                    self.mail.send(sh, self.core.me, node_of(sid), vote);
+                }
                 ElectionAction::Reconnect => self.mail.dial_all(sh, self.core.me),
                 ElectionAction::SetTimer { after_ms } => {
                     self.election_timer += 1;

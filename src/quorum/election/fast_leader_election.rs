@@ -158,6 +158,7 @@ impl Shared {
             for action in actions {
                 match action {
                     ElectionAction::Broadcast(vote) => self.broadcast(&vote),
+                    ElectionAction::Answer { sid, vote } => self.send(sid, &vote),
                     ElectionAction::Reconnect => self.manager.connect_all(),
                     ElectionAction::SetTimer { after_ms } => {
                         wait_ms = after_ms;

@@ -9,6 +9,9 @@
 //! - who is chosen by all voters, but those that refuse connections, leads at once: nobody is left
 //!   to name a better one. It tells the others, who need not wait any longer then, for a quorum
 //!   agrees and the leader leads;
+//! - who votes for a worse leader than ours in our round is told our vote at once. It was not looking
+//!   yet when we sent it, so it has never seen it. Java waits until its timer runs out, which every
+//!   notification starts anew: after the loss of a leader up to twice its first interval;
 //! - while it waits for a better vote, a notification of an old round does not restart the wait;
 //!   and servers whose notifications came too late to count are answered when it decides.
 
@@ -98,6 +101,13 @@ pub enum ElectionEvent {
 pub enum ElectionAction {
     /// Send this vote to every voter but oneself.
     Broadcast(Vote),
+    /// Send this vote to a voter that may not have seen it.
+    Answer {
+        /// The voter.
+        sid: ServerId,
+        /// The vote.
+        vote: Vote,
+    },
     /// Nothing could be sent: connect to all servers for which there is something to send.
     Reconnect,
     /// Wait that long for the next notification, instead of what was said before.
@@ -121,6 +131,9 @@ impl fmt::Display for ElectionAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Broadcast(vote) => write!(f, "broadcast {vote} round {}", vote.election_epoch),
+            Self::Answer { sid, vote } => {
+                write!(f, "answer {sid} {vote} round {}", vote.election_epoch)
+            }
             Self::Reconnect => write!(f, "reconnect"),
             Self::SetTimer { after_ms } => write!(f, "timer {after_ms}"),
             Self::Decided { vote, state, answer } => {
@@ -178,6 +191,9 @@ pub struct ElectionCore {
     tracker: Option<SyncedLearnerTracker>,
     /// Who does not run, as far as is known.
     unreachable: BTreeSet<ServerId>,
+    /// Without our shortcuts, for tests of ensembles that have Java's servers in them.
+    #[cfg(test)]
+    is_java: bool,
 }
 
 const NO_CANDIDATE: Candidate =
@@ -206,6 +222,8 @@ impl ElectionCore {
             out_of_election: BTreeMap::new(),
             tracker: None,
             unreachable: BTreeSet::new(),
+            #[cfg(test)]
+            is_java: false,
         }
     }
 
@@ -329,6 +347,7 @@ impl ElectionCore {
         let is_looking = vote.state == ServerState::Looking;
         match vote.election_epoch.cmp(&self.clock) {
             Ordering::Equal if is_looking => {
+                self.answer_worse(view, sid, vote, actions);
                 self.received.insert(sid, *vote);
                 let tracker = vote_tracker(view, &self.received, &self.own_vote());
                 if self.is_chosen_by_all(&tracker) {
@@ -337,7 +356,8 @@ impl ElectionCore {
                 self.tracker = Some(tracker);
             }
             Ordering::Equal
-                if vote.state == ServerState::Leading
+                if self.takes_shortcuts()
+                    && vote.state == ServerState::Leading
                     && sid == vote.id
                     && vote.candidate() == self.proposal =>
             {
@@ -380,10 +400,26 @@ impl ElectionCore {
         } else if supersedes(&view.verifier, &new, &self.proposal) {
             self.proposal = new;
             self.broadcast(view, actions);
+        } else {
+            self.answer_worse(view, sid, vote, actions);
         }
         let vote = Vote::looking(vote.id, vote.zxid, vote.election_epoch, vote.peer_epoch);
         self.received.insert(sid, vote);
         self.count_votes(view, actions);
+    }
+
+    /// Tells a server of our round whose vote is worse ours: with it, it would have changed its own.
+    fn answer_worse(
+        &self,
+        view: &ElectionView,
+        sid: ServerId,
+        vote: &Vote,
+        actions: &mut Vec<ElectionAction>,
+    ) {
+        let is_worse = supersedes(&view.verifier, &self.proposal, &vote.candidate());
+        if is_worse && view.is_voter(self.my_id) && self.takes_shortcuts() {
+            actions.push(ElectionAction::Answer { sid, vote: self.own_vote() });
+        }
     }
 
     /// A vote of a server that follows or leads: perhaps there is an ensemble to join (Java:
@@ -492,9 +528,21 @@ impl ElectionCore {
 
     /// Whether this server is the choice of a quorum and of everybody who can say so.
     fn is_chosen_by_all(&self, tracker: &SyncedLearnerTracker) -> bool {
-        self.proposal.id == self.my_id
+        self.takes_shortcuts()
+            && self.proposal.id == self.my_id
             && tracker.has_all_voters_but(&self.unreachable)
             && tracker.has_all_quorums()
+    }
+
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, reason = "tests ask it")]
+    const fn takes_shortcuts(&self) -> bool {
+        true
+    }
+
+    #[cfg(test)]
+    const fn takes_shortcuts(&self) -> bool {
+        !self.is_java
     }
 
     fn decide_proposal(&mut self, view: &ElectionView, actions: &mut Vec<ElectionAction>) {
