@@ -34,8 +34,8 @@ use crate::session::SessionTracker;
 /// Logs and snapshots live in this directory below those of the configuration.
 const VERSION_DIR: &str = "version-2";
 
-/// Hears of a voter that looks for a leader.
-pub type OnLookingSid = Arc<dyn Fn(ServerId) + Send + Sync>;
+/// Hears of a voter that looks for a leader, and whether in a later round than that of ours.
+pub type OnLookingSid = Arc<dyn Fn(ServerId, bool) + Send + Sync>;
 
 /// What a [`QuorumPeer`] is made of.
 pub struct QuorumPeerParts {
@@ -333,10 +333,10 @@ impl ElectionPeer for QuorumPeer {
         Ok(self.epochs.current_epoch())
     }
 
-    fn report_looking_sid(&self, sid: ServerId) {
+    fn report_looking_sid(&self, sid: ServerId, has_left: bool) {
         let hook = self.on_looking_sid.lock().clone();
         if let Some(hook) = hook {
-            hook(sid);
+            hook(sid, has_left);
         }
     }
 

@@ -130,6 +130,14 @@ impl Leading {
         Ok(leading)
     }
 
+    /// A voter looks for a leader in a later round.
+    pub fn voter_left(&mut self, sid: ServerId) -> Step {
+        if self.negotiation.voter_left(sid) {
+            return Ok(());
+        }
+        role_over("without those that look for a leader again there is no quorum")
+    }
+
     pub fn is_serving(&self) -> bool {
         self.serving.is_some()
     }

@@ -296,7 +296,7 @@ impl Peer {
             proposal: self.election.proposal(),
         };
         let sid = ServerId(from as i64 + 1);
-        let Reaction { report_looking: _, deliver, answer } =
+        let Reaction { report_looking: _, has_left, deliver, answer } =
             react(&self.view, &own, sid, Some(vote.state), vote);
         if let Some(Notification { sid, vote }) = deliver {
             self.elect(sh, ElectionEvent::Notification(Notification { sid, vote }))?;
@@ -304,7 +304,10 @@ impl Peer {
         if let Some(answer) = answer {
             self.mail.send(sh, self.core.me, from, answer);
         }
-        Ok(())
+        match &mut self.role {
+            Role::Leading(leading) if has_left => leading.voter_left(sid),
+            _ => Ok(()),
+        }
     }
 
     // What the world tells it.

@@ -90,9 +90,10 @@ pub trait ElectionPeer: Send + Sync {
         false
     }
     /// While this server is not looking: the voter `sid` looks for a leader (Java:
-    /// `Leader.reportLookingSid`, with which a leader whom nobody follows gives up early).
-    fn report_looking_sid(&self, sid: ServerId) {
-        let _ = sid;
+    /// `Leader.reportLookingSid`, with which a leader whom nobody follows gives up early). `has_left`:
+    /// in a later round than that of our leader.
+    fn report_looking_sid(&self, sid: ServerId, has_left: bool) {
+        let _ = (sid, has_left);
     }
     /// False once the server shuts down.
     fn is_running(&self) -> bool;

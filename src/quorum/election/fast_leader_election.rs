@@ -311,7 +311,7 @@ impl Shared {
         }
         let reaction = react(&view, &own, sid, received.state, *vote);
         if reaction.report_looking {
-            self.peer.report_looking_sid(sid);
+            self.peer.report_looking_sid(sid, reaction.has_left);
         }
         if let Some(notification) = reaction.deliver {
             self.inbox.offer(Inbox::Notification(notification));

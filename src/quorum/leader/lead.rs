@@ -58,7 +58,9 @@ pub fn lead(peer: &Arc<QuorumPeer>, mut database: QuorumDatabase) -> RoleResult 
         ended.end("the server shuts down");
     });
     let ear = Arc::clone(&leader);
-    peer.set_on_looking_sid(Some(Arc::new(move |sid| ear.report_looking_sid(sid))));
+    peer.set_on_looking_sid(Some(Arc::new(move |sid, has_left| {
+        ear.report_looking_sid(sid, has_left)
+    })));
     let result = lead_with(&leader, database, summary, &events);
     peer.set_on_looking_sid(None);
     result

@@ -323,8 +323,17 @@ impl Leader {
     }
 
     /// A voter looks for another leader: if the epoch has been waited for too long, this one gives
-    /// up (`reportLookingSid`).
-    pub fn report_looking_sid(&self, sid: ServerId) {
+    /// up (`reportLookingSid`). So it does before it serves, if so many `have_left` for a later round
+    /// that the others are no quorum: those come back only to a leader with a quorum, and Java would
+    /// lose `initLimit` waiting for them.
+    pub fn report_looking_sid(&self, sid: ServerId, has_left: bool) {
+        if has_left && !self.beginning.lock().core.voter_left(sid) {
+            log::info!(
+                "Quit leading: without those that look for a leader again there is no quorum"
+            );
+            self.stop_waiting();
+            return;
+        }
         let limit = i64::from(self.peer.settings().leader_max_time_to_wait_for_epoch_ms);
         let since_ms = self.waiting_for_epoch_since_ms.load(Ordering::Relaxed);
         if limit < 0 || since_ms < 0 || !self.peer.verifier().voting_members().contains_key(&sid) {

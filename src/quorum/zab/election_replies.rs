@@ -24,6 +24,9 @@ pub struct Standing {
 pub struct Reaction {
     /// A voter is looking while we are not: the leader wants to know.
     pub report_looking: bool,
+    /// With it: it looks in a later round than the one in which our leader was elected. It comes
+    /// back to this leader only if a quorum follows it.
+    pub has_left: bool,
     /// Give it to the running election.
     pub deliver: Option<Notification>,
     /// Send this to where it came from.
@@ -58,13 +61,14 @@ pub fn react(
         let is_behind = is_sender_looking && vote.election_epoch < own.clock;
         let Candidate { id, zxid, peer_epoch } = own.proposal;
         return Reaction {
-            report_looking: false,
             deliver: Some(Notification { sid, vote: Vote { state, ..vote } }),
             answer: is_behind.then(|| Vote::looking(id, zxid, own.clock, peer_epoch)),
+            ..Reaction::default()
         };
     }
     Reaction {
         report_looking: is_sender_looking,
+        has_left: is_sender_looking && vote.election_epoch > own.current_vote.election_epoch,
         deliver: None,
         answer: is_sender_looking.then_some(Vote { state: own.state, ..own.current_vote }),
     }
@@ -99,7 +103,7 @@ mod tests {
         let reaction = react(&view, &standing(own), ServerId(sid), state, vote);
         let mut actual = Vec::new();
         if reaction.report_looking {
-            actual.push("report".to_owned());
+            actual.push(if reaction.has_left { "has left" } else { "report" }.to_owned());
         }
         if let Some(notification) = reaction.deliver {
             actual.push(format!("deliver {} {}", notification.vote, notification.vote.state));
@@ -113,8 +117,11 @@ mod tests {
     #[test]
     fn who_is_not_looking_tells_the_looking_its_leader() {
         use ServerState::{Following, Leading, Looking, Observing};
-        check(Following, 2, 9, Some(Looking), "report, answer (1, 5, 2) round 3 FOLLOWING");
-        check(Leading, 2, 9, Some(Looking), "report, answer (1, 5, 2) round 3 LEADING");
+        check(Following, 2, 3, Some(Looking), "report, answer (1, 5, 2) round 3 FOLLOWING");
+        check(Leading, 2, 3, Some(Looking), "report, answer (1, 5, 2) round 3 LEADING");
+        check(Leading, 2, 2, Some(Looking), "report, answer (1, 5, 2) round 3 LEADING");
+        check(Leading, 2, 4, Some(Looking), "has left, answer (1, 5, 2) round 3 LEADING");
+        check(Leading, 2, 4, Some(Following), "");
         check(Observing, 2, 9, Some(Following), "");
         check(Leading, 2, 9, Some(Leading), "");
         check(Leading, 2, 9, None, "");

@@ -98,6 +98,8 @@ pub struct EpochNegotiation {
     connecting: BTreeSet<ServerId>,
     /// Voters that have promised the epoch (`electingFollowers`).
     electing: BTreeSet<ServerId>,
+    /// Voters that look for a leader in a later round, and have not connected since.
+    left: BTreeSet<ServerId>,
     is_election_finished: bool,
     /// Who has taken over the leader's history (`newLeaderProposal`).
     new_leader: SyncedLearnerTracker,
@@ -118,6 +120,7 @@ impl EpochNegotiation {
             choice: Choice::Open,
             connecting: BTreeSet::new(),
             electing: BTreeSet::new(),
+            left: BTreeSet::new(),
             is_election_finished: false,
             new_leader: SyncedLearnerTracker::new([Arc::clone(&verifier)]),
             has_quorum_formed: false,
@@ -132,6 +135,7 @@ impl EpochNegotiation {
         sid: ServerId,
         accepted_epoch: i64,
     ) -> Result<EpochProgress, EpochError> {
+        self.left.remove(&sid);
         match self.choice {
             Choice::Decided => return Ok(EpochProgress::Decided(self.epoch)),
             Choice::BeingWritten => return Ok(EpochProgress::Waiting),
@@ -185,6 +189,23 @@ impl EpochNegotiation {
         }
         self.is_election_finished = self.has_leader_and_quorum(&self.electing);
         Ok(self.is_election_finished)
+    }
+
+    /// `sid` looks for a leader, in a later round than the one in which this leader was elected.
+    /// False if the epoch can never begin: a server of a later round decides for a leader of an
+    /// earlier one only if a quorum follows that already, and without those that have left there
+    /// is none.
+    #[must_use]
+    pub fn voter_left(&mut self, sid: ServerId) -> bool {
+        // With an oracle's word one follower is enough, wherever it comes from.
+        if self.has_quorum_formed || sid == self.my_id || self.verifier.oracle().is_some() {
+            return true;
+        }
+        self.left.insert(sid);
+        let voters = self.verifier.voting_members().keys();
+        let rest: BTreeSet<ServerId> =
+            voters.filter(|voter| !self.left.contains(voter)).copied().collect();
+        self.verifier.contains_quorum(&rest)
     }
 
     /// A quorum of this configuration, which is not in force yet, must take over the history as
@@ -329,6 +350,30 @@ mod tests {
         assert!(core.would_have_quorum(&[ME, ServerId(1)].into()));
         assert_eq!(core.new_leader_ack(ServerId(2), zxid), Ok(true));
         assert_eq!(core.new_leader_acks().to_string(), "[2, 3]");
+    }
+
+    #[test]
+    fn a_leader_that_a_quorum_has_left_gives_up() {
+        let mut core = EpochNegotiation::new(ME, summary(0, 0), voters(&[1, 2, 3, 4, 5]));
+        core.follower_info(ME, 0).unwrap();
+        core.follower_info(ServerId(1), 0).unwrap();
+        assert!(core.voter_left(ServerId(1)));
+        assert!(core.voter_left(ServerId(2)), "3, 4 and 5 may still be a quorum");
+        assert!(core.voter_left(ServerId(2)));
+        assert!(core.voter_left(ME), "what is heard of this server is old");
+        core.follower_info(ServerId(1), 0).unwrap();
+        assert!(core.voter_left(ServerId(4)), "1 is back");
+        assert!(!core.voter_left(ServerId(5)));
+        let mut core = negotiation();
+        core.follower_info(ME, 5).unwrap();
+        core.follower_info(ServerId(1), 5).unwrap();
+        core.accepted_epoch_written();
+        assert!(core.voter_left(ServerId(4)), "an observer");
+        assert!(core.voter_left(ServerId(2)), "the other two are a quorum");
+        let zxid = core.new_leader_zxid();
+        core.new_leader_ack(ME, zxid).unwrap();
+        core.new_leader_ack(ServerId(1), zxid).unwrap();
+        assert!(core.voter_left(ServerId(1)), "it serves: those that answer are counted each tick");
     }
 
     #[test]

@@ -167,7 +167,7 @@ impl ElectionPeer for TestPeer {
         self.configs.lock().push(config.version());
         self.adopts_configs
     }
-    fn report_looking_sid(&self, sid: ServerId) {
+    fn report_looking_sid(&self, sid: ServerId, _: bool) {
         self.looking.lock().push(sid);
     }
     fn is_running(&self) -> bool {
