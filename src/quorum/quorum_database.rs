@@ -20,13 +20,11 @@ use std::sync::Arc;
 use crate::common::config::{LearnerType, QuorumSettings, ServerConfig};
 use crate::common::time;
 use crate::metrics::ServerMetrics;
-use crate::persistence::{
-    FileTxnSnapLog, PersistenceError, RestoreReport, RestoreTarget, Sessions, TreeSnapshot,
-};
+use crate::persistence::{FileTxnSnapLog, PersistenceError, RestoreTarget, Sessions, TreeSnapshot};
 use crate::proto::{SessionId, Zxid};
 use crate::quorum::verifier::QuorumVerifier;
 use crate::server::committed_log::CommittedLog;
-use crate::server::restore::tree_options;
+use crate::server::restore::{self, tree_options};
 use crate::server::zk_database::ZkDatabase;
 use crate::tree::{DataTree, NoWatches};
 
@@ -90,7 +88,7 @@ impl QuorumDatabase {
         verifier: &QuorumVerifier,
     ) -> Result<QuorumDatabase, PersistenceError> {
         let mut committed = CommittedLog::new(commit_log_count(config));
-        let (mut tree, sessions) = restore(&mut snap_log, config, metrics, &mut committed)?;
+        let (mut tree, sessions) = load(&mut snap_log, config, metrics, &mut committed)?;
         let membership = (verifier.to_string(), verifier.version());
         set_config_node(&mut tree, &membership);
         Ok(QuorumDatabase {
@@ -142,7 +140,7 @@ impl QuorumDatabase {
         self.clear();
         let mut committed = CommittedLog::new(commit_log_count(&self.config));
         let (mut tree, sessions) =
-            restore(&mut self.snap_log, &self.config, &self.metrics, &mut committed)?;
+            load(&mut self.snap_log, &self.config, &self.metrics, &mut committed)?;
         set_config_node(&mut tree, &self.membership);
         self.db.replace(tree, sessions);
         *self.db.committed_log().write() = committed;
@@ -220,19 +218,12 @@ impl QuorumDatabase {
     /// tells of it. True then.
     pub fn kill_dead_sessions(&mut self) -> Result<bool, PersistenceError> {
         let (mut tree, sessions) = self.take();
-        let zxid = tree.last_processed_zxid();
-        let dead = |id: &SessionId| !sessions.contains_key(id);
-        let dead: Vec<SessionId> =
-            tree.sessions_with_ephemerals().into_iter().filter(dead).collect();
-        for session in &dead {
-            log::info!("Removing the ephemerals of session {session}, which the files do not know");
-            tree.kill_session(*session, zxid, &[], &mut NoWatches);
-        }
+        let has_removed = restore::kill_dead_sessions(&mut tree, &sessions);
         self.db.put_back(tree, sessions);
-        if !dead.is_empty() {
+        if has_removed {
             self.save()?;
         }
-        Ok(!dead.is_empty())
+        Ok(has_removed)
     }
 
     /// Sets the zxid from which the next transaction follows, such as the first of a new epoch.
@@ -281,35 +272,15 @@ fn commit_log_count(config: &ServerConfig) -> usize {
     usize::try_from(config.commit_log_count).unwrap_or(0)
 }
 
-fn restore(
+fn load(
     snap_log: &mut FileTxnSnapLog,
     config: &ServerConfig,
     metrics: &ServerMetrics,
     committed: &mut CommittedLog,
 ) -> Result<(DataTree, Sessions), PersistenceError> {
-    let started_ms = time::elapsed_ms();
-    let mut tree = DataTree::new(tree_options(config));
-    let mut sessions = Sessions::new();
-    let report = snap_log.restore(&mut tree, &mut sessions, &mut |entry| {
-        committed.add(Arc::new(entry));
-    })?;
-    count(&report, metrics);
-    metrics.digest_mismatches_count.add(tree.digest_mismatches() as i64);
-    let elapsed_ms = time::elapsed_ms() - started_ms;
-    metrics.dbinittime.add(elapsed_ms);
-    log::info!(
-        "Snapshot loaded in {elapsed_ms} ms, highest zxid is {}, digest is {}",
-        report.highest_zxid,
-        tree.tree_digest() as i64
-    );
+    let mut add = |entry| committed.add(Arc::new(entry));
+    let (tree, sessions, _) = restore::load(snap_log, config, metrics, &mut add)?;
     Ok((tree, sessions))
-}
-
-fn count(report: &RestoreReport, metrics: &ServerMetrics) {
-    let millis = |time: std::time::Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
-    metrics.startup_snap_load_time.add(millis(report.snap_load_time));
-    metrics.startup_txns_loaded.add(i64::try_from(report.txns_loaded).unwrap_or(i64::MAX));
-    metrics.startup_txns_load_time.add(millis(report.txns_load_time));
 }
 
 /// Java: `SerializeUtils.deserializeSnapshot`, then the signature that `Learner` reads.

@@ -6,7 +6,7 @@ use crate::common::config::ServerConfig;
 use crate::common::time;
 use crate::metrics::ServerMetrics;
 use crate::persistence::{FileTxnSnapLog, PersistenceError, RestoreReport, Sessions};
-use crate::proto::ExtendedTypes;
+use crate::proto::{ExtendedTypes, TxnLogEntry};
 use crate::tree::{DataTree, NoWatches, TreeOptions};
 
 /// What was restored.
@@ -32,17 +32,32 @@ pub fn tree_options(config: &ServerConfig) -> TreeOptions {
     }
 }
 
-/// Restores from the newest readable snapshot and the logs behind it. Ephemerals of sessions that
-/// the files do not know are removed, as a standalone server and a leader do.
+/// Restores from the newest readable snapshot and the logs behind it, for a standalone server.
 pub fn restore(
     snap_log: &mut FileTxnSnapLog,
     config: &ServerConfig,
     metrics: &ServerMetrics,
 ) -> Result<Restored, PersistenceError> {
+    let (mut tree, sessions, report) = load(snap_log, config, metrics, &mut |_| {})?;
+    let has_removed_ephemerals = kill_dead_sessions(&mut tree, &sessions);
+    let is_newest_snapshot_complete = report.txns_loaded == 0
+        && !has_removed_ephemerals
+        && report.broken_snapshots.is_empty()
+        && report.snapshot.is_some_and(|snapshot| snapshot.zxid == tree.last_processed_zxid());
+    Ok(Restored { tree, sessions, is_newest_snapshot_complete, has_removed_ephemerals })
+}
+
+/// Restores what the files hold (Java: `loadDataBase`). `listener` gets each transaction of the logs.
+pub fn load(
+    snap_log: &mut FileTxnSnapLog,
+    config: &ServerConfig,
+    metrics: &ServerMetrics,
+    listener: &mut dyn FnMut(TxnLogEntry),
+) -> Result<(DataTree, Sessions, RestoreReport), PersistenceError> {
     let started_ms = time::elapsed_ms();
     let mut tree = DataTree::new(tree_options(config));
     let mut sessions = Sessions::new();
-    let report = snap_log.restore(&mut tree, &mut sessions, &mut |_| {})?;
+    let report = snap_log.restore(&mut tree, &mut sessions, listener)?;
     count(&report, metrics);
     metrics.digest_mismatches_count.add(tree.digest_mismatches() as i64);
     let elapsed_ms = time::elapsed_ms() - started_ms;
@@ -52,20 +67,22 @@ pub fn restore(
         report.highest_zxid,
         tree.tree_digest() as i64
     );
+    Ok((tree, sessions, report))
+}
+
+/// Removes the ephemerals of sessions that are not in the table, as a standalone server and a leader
+/// do when they load. Whether there were any.
+pub fn kill_dead_sessions(tree: &mut DataTree, sessions: &Sessions) -> bool {
     let zxid = tree.last_processed_zxid();
-    let mut has_removed_ephemerals = false;
+    let mut has_removed = false;
     for session in tree.sessions_with_ephemerals() {
         if !sessions.contains_key(&session) {
             log::info!("Removing the ephemerals of session {session}, which the files do not know");
             tree.kill_session(session, zxid, &[], &mut NoWatches);
-            has_removed_ephemerals = true;
+            has_removed = true;
         }
     }
-    let is_newest_snapshot_complete = report.txns_loaded == 0
-        && !has_removed_ephemerals
-        && report.broken_snapshots.is_empty()
-        && report.snapshot.is_some_and(|snapshot| snapshot.zxid == zxid);
-    Ok(Restored { tree, sessions, is_newest_snapshot_complete, has_removed_ephemerals })
+    has_removed
 }
 
 fn count(report: &RestoreReport, metrics: &ServerMetrics) {
