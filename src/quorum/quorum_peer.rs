@@ -6,9 +6,11 @@
 //!
 //! Deliberate difference: [`Shutdown`] stands for Java's flags, interrupts and closed sockets.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
@@ -271,6 +273,16 @@ impl QuorumPeer {
             acl_policy: AclPolicy::new(Arc::clone(&self.providers), self.config.skip_acl),
             auth_helper: self.auth_helper.clone(),
         })
+    }
+
+    /// Waits for a random time below `bound_ms`, or until the server shuts down.
+    pub fn wait_at_random(&self, bound_ms: i64, before: &str) {
+        let bound_ms = u64::try_from(bound_ms).unwrap_or(0);
+        if bound_ms > 0 {
+            let delay_ms = RandomState::new().hash_one(0u8) % bound_ms;
+            log::info!("Waiting for {delay_ms} ms before {before}");
+            self.shutdown.wait_for(Duration::from_millis(delay_ms));
+        }
     }
 
     /// How everything learns that it shall end.

@@ -102,7 +102,9 @@ fn run(
         peer.state().set_server_state(ServerState::Looking);
         log::warn!("PeerState set to LOOKING");
         if state == ServerState::Observing {
-            wait_for_observer_election_delay(peer);
+            // Spreads the load of observers that lost their leader together.
+            let bound_ms = peer.settings().observer_election_delay_ms;
+            peer.wait_at_random(bound_ms, "election");
         }
     }
     database.snap_log.close()?;
@@ -133,22 +135,6 @@ fn look(
         None => {}
     }
     Ok(())
-}
-
-/// Spreads the load of observers that lost their leader together
-/// (`Observer.waitForObserverElectionDelay`).
-fn wait_for_observer_election_delay(peer: &QuorumPeer) {
-    let bound_ms = u64::try_from(peer.settings().observer_election_delay_ms).unwrap_or(0);
-    if bound_ms > 0 && peer.is_running() {
-        let delay_ms = random() % bound_ms;
-        log::info!("Waiting for {delay_ms} ms before election");
-        peer.shutdown().wait_for(Duration::from_millis(delay_ms));
-    }
-}
-
-fn random() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(0u8)
 }
 
 /// Starts a read-only server once the election takes too long, and ends it when dropped.
