@@ -609,6 +609,13 @@ impl Node {
         self.running.as_ref().map(|running| running.child.id())
     }
 
+    /// What the kernel calls its threads: the first 15 bytes of their names.
+    pub fn thread_names(&self) -> Vec<String> {
+        let tasks = self.pid().and_then(|pid| fs::read_dir(format!("/proc/{pid}/task")).ok());
+        let name = |task: fs::DirEntry| fs::read_to_string(task.path().join("comm")).ok();
+        tasks.into_iter().flatten().flatten().filter_map(name).collect()
+    }
+
     /// The answer to a four letter word, if there is one.
     pub fn word(&self, word: &str) -> Option<String> {
         self.running.as_ref()?;

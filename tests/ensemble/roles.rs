@@ -141,6 +141,13 @@ fn without_a_quorum_nobody_serves_and_words_say_so() {
     assert_eq!(cluster.node(leader).word("isro").as_deref(), Some("null"));
     assert_eq!(cluster.node(leader).word("ruok").as_deref(), Some("imok"));
     assert!(cluster.node(leader).try_client(4000).is_err());
+    cluster.await_that("the threads of the role have ended", || {
+        let names = cluster.node(leader).thread_names();
+        let of_roles =
+            ["ProcessThread", "SyncThread", "CommitProcessor", "SessionTracker", "Learner"];
+        let is_of_role = |name: &String| of_roles.iter().any(|of| name.starts_with(of));
+        (!names.is_empty() && !names.iter().any(is_of_role)).then_some(())
+    });
     cluster.start_all();
     stop_and_compare(&mut cluster);
 }
