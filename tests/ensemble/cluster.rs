@@ -363,6 +363,12 @@ impl Cluster {
         self.set_links(LinkState::Frozen, groups);
     }
 
+    /// Nobody's connection to the quorum port of another server lasts, while `is_cut`.
+    pub fn cut_quorum_ports(&self, is_cut: bool) {
+        let state = if is_cut { LinkState::Cut } else { LinkState::Open };
+        self.links.iter().for_each(|(_, _, [quorum, _])| quorum.set(state));
+    }
+
     fn set_links(&self, between: LinkState, groups: &[&[usize]]) {
         assert!(self.setup.has_links, "an ensemble with links");
         let group = |id| groups.iter().position(|group| group.contains(id));

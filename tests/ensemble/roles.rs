@@ -10,7 +10,7 @@ use crate::scenarios::{
     create, create_ephemeral, leave_behind_in_3, read, retry, start_with_leader_3,
     stop_and_compare, try_create,
 };
-use crate::support::server::Target::Zabkeeper as Z;
+use crate::support::server::Target::{Java as J, Zabkeeper as Z};
 
 fn reattach(
     node: &Node,
@@ -412,4 +412,30 @@ fn a_leader_may_serve_nobody() {
     cluster.stop_all();
     let digests = [1, 2, 3].map(|id| cluster.node(id).restored().digest);
     assert!(digests.iter().all(|digest| *digest == digests[0]), "{digests:?}");
+}
+
+/// It would wait for its followers until `initLimit`; they look in the next round, and come back to
+/// none that has no quorum.
+fn leader_is_left_before_its_epoch(setup: ClusterSetup) {
+    if !setup.is_possible() {
+        return;
+    }
+    let mut cluster = Cluster::prepare(&setup);
+    cluster.cut_quorum_ports(true);
+    cluster.ids().for_each(|id| cluster.spawn(id));
+    cluster.node(3).await_log("Quit leading: without those that look for a leader again");
+    cluster.cut_quorum_ports(false);
+    cluster.await_serving(&[1, 2, 3]);
+}
+
+#[test]
+fn a_leader_that_is_left_before_its_epoch_begins_gives_up_at_once() {
+    // `initLimit` is longer than this test is patient.
+    leader_is_left_before_its_epoch(three().links().tick(4_000));
+}
+
+#[test]
+fn a_leader_that_javas_servers_left_before_its_epoch_begins_gives_up_at_once() {
+    // A leader of Java's that is elected meanwhile does wait.
+    leader_is_left_before_its_epoch(ClusterSetup::new(&[J, J, Z]).links());
 }
