@@ -112,6 +112,9 @@ pub trait ServerRole: Send + Sync {
     /// last/min/max: …` with its newline.
     fn srvr_lines(&self, _out: &mut String) {}
 
+    /// The word `srst`: forgets what only this role counts, a leader the sizes of its proposals.
+    fn reset_stats(&self) {}
+
     /// What follows version and state in `mntr` (`dumpMonitorValues`), names without `zk_`:
     /// `peer_state`, `observer_master_id`. What is a gauge in Java (`quorum_size`, `learners`, …) the
     /// role registers with `ServerMetrics::gauges`.

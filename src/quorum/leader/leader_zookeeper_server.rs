@@ -119,6 +119,10 @@ impl ServerRole for LeaderRole {
         out.push_str(&format!("Proposal sizes last/min/max: {stats}\n"));
     }
 
+    fn reset_stats(&self) {
+        self.leader.proposal_stats().reset();
+    }
+
     fn dump_monitor_values(&self, sink: &mut dyn FnMut(&str, &dyn Display)) {
         self.peer().dump_monitor_values(sink);
     }

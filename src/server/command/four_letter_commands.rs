@@ -51,14 +51,6 @@ impl Word {
     pub fn takes_mask(self) -> bool {
         self == Word::Stmk
     }
-
-    /// Answered whether the server is serving or not.
-    fn needs_no_server(self) -> bool {
-        matches!(
-            self,
-            Word::Ruok | Word::Envi | Word::Gtmk | Word::Stmk | Word::Isro | Word::TelnetClose
-        )
-    }
 }
 
 /// Whether the whitelist has the word. `srvr` is always enabled, `isro` with read-only mode.
@@ -87,62 +79,48 @@ pub fn execute(
     let server = server.filter(|server| server.is_running());
     let mut out = String::new();
     match (word, server) {
-        (Word::Isro, server) => out.push_str(match server {
-            Some(server) if server.role().is_read_only() => "ro",
-            Some(_) => "rw",
-            None => "null",
-        }),
-        (word, _) if word.needs_no_server() => answer_alone(word, mask, &mut out),
-        (word, Some(server)) => answer(server, word, &mut out),
+        (Word::Ruok, _) => out.push_str("imok"),
+        (Word::Isro, None) => out.push_str("null"),
+        (Word::Isro, Some(server)) => {
+            out.push_str(if server.role().is_read_only() { "ro" } else { "rw" });
+        }
+        (Word::Envi, _) => environment::envi(&mut out),
+        (Word::Gtmk, _) => {
+            let _ = write!(out, "{}", TRACE_MASK.load(Ordering::Relaxed)); // Never fails on a String.
+        }
+        (Word::Stmk, _) => {
+            let mask = mask.unwrap_or(DEFAULT_TRACE_MASK);
+            TRACE_MASK.store(mask, Ordering::Relaxed);
+            let _ = write!(out, "{mask}"); // Never fails on a String.
+        }
+        (Word::TelnetClose, _) => {}
         // `hash` ends its line nowhere.
         (Word::Hash, None) => out.push_str(NOT_SERVING),
         (_, None) => {
             let _ = writeln!(out, "{NOT_SERVING}"); // Never fails on a String.
         }
-    }
-    out
-}
-
-/// The words that are answered whether there is a server or not.
-fn answer_alone(word: Word, mask: Option<i64>, out: &mut String) {
-    match word {
-        Word::Ruok => out.push_str("imok"),
-        Word::Envi => environment::envi(out),
-        Word::Gtmk => {
-            let _ = write!(out, "{}", TRACE_MASK.load(Ordering::Relaxed)); // Never fails on a String.
-        }
-        Word::Stmk => {
-            let mask = mask.unwrap_or(DEFAULT_TRACE_MASK);
-            TRACE_MASK.store(mask, Ordering::Relaxed);
-            let _ = write!(out, "{mask}"); // Never fails on a String.
-        }
-        _ => {}
-    }
-}
-
-fn answer(server: &ZooKeeperServer, word: Word, out: &mut String) {
-    match word {
-        Word::Srvr => monitor::srvr(server, false, out),
-        Word::Stat => monitor::srvr(server, true, out),
-        Word::Srst => {
+        (Word::Srvr, Some(server)) => monitor::srvr(server, false, &mut out),
+        (Word::Stat, Some(server)) => monitor::srvr(server, true, &mut out),
+        (Word::Srst, Some(server)) => {
             server.stats().reset();
+            server.role().reset_stats();
             out.push_str("Server stats reset.\n");
         }
-        Word::Mntr => monitor::mntr(server, out),
-        Word::Hash => monitor::hash(server, out),
-        Word::Cons => connections::cons(server, out),
-        Word::Crst => {
+        (Word::Mntr, Some(server)) => monitor::mntr(server, &mut out),
+        (Word::Hash, Some(server)) => monitor::hash(server, &mut out),
+        (Word::Cons, Some(server)) => connections::cons(server, &mut out),
+        (Word::Crst, Some(server)) => {
             server.cnxns().all().iter().for_each(|cnxn| cnxn.reset_stats());
             out.push_str("Connection stats reset.\n");
         }
-        Word::Dump => connections::dump(server, out),
-        Word::Conf => environment::conf(server, out),
-        Word::Dirs => environment::dirs(server, out),
-        Word::Wchs => watches::wchs(server, out),
-        Word::Wchc => watches::wchc(server, out),
-        Word::Wchp => watches::wchp(server, out),
-        Word::Ruok | Word::Isro | Word::Gtmk | Word::Stmk | Word::Envi | Word::TelnetClose => {}
+        (Word::Dump, Some(server)) => connections::dump(server, &mut out),
+        (Word::Conf, Some(server)) => environment::conf(server, &mut out),
+        (Word::Dirs, Some(server)) => environment::dirs(server, &mut out),
+        (Word::Wchs, Some(server)) => watches::wchs(server, &mut out),
+        (Word::Wchc, Some(server)) => watches::wchc(server, &mut out),
+        (Word::Wchp, Some(server)) => watches::wchp(server, &mut out),
     }
+    out
 }
 
 #[cfg(test)]
