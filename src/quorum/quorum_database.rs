@@ -20,13 +20,15 @@ use std::sync::Arc;
 use crate::common::config::{LearnerType, QuorumSettings, ServerConfig};
 use crate::common::time;
 use crate::metrics::ServerMetrics;
-use crate::persistence::{FileTxnSnapLog, PersistenceError, RestoreTarget, Sessions, TreeSnapshot};
+use crate::persistence::{FileTxnSnapLog, PersistenceError, RestoreTarget, Sessions};
 use crate::proto::{SessionId, Zxid};
 use crate::quorum::verifier::QuorumVerifier;
 use crate::server::committed_log::CommittedLog;
-use crate::server::restore::{self, tree_options};
+use crate::server::event_sink::CountWrites;
+use crate::server::restore::{self, CountedTree, tree_options};
+use crate::server::snapshot_taker::take_snapshot;
 use crate::server::zk_database::ZkDatabase;
-use crate::tree::{DataTree, NoWatches};
+use crate::tree::DataTree;
 
 /// What follows a snapshot in the stream from the leader.
 const SIGNATURE: &[u8] = b"BenWasHere";
@@ -90,7 +92,7 @@ impl QuorumDatabase {
         let mut committed = CommittedLog::new(commit_log_count(config));
         let (mut tree, sessions) = load(&mut snap_log, config, metrics, &mut committed)?;
         let membership = (verifier.to_string(), verifier.version());
-        set_config_node(&mut tree, &membership);
+        set_config_node(&mut tree, &membership, metrics);
         Ok(QuorumDatabase {
             db: Arc::new(ZkDatabase::new(tree, sessions).with_committed_log(committed)),
             snap_log,
@@ -120,7 +122,8 @@ impl QuorumDatabase {
         // Rule: what is in the tree and may be sent to learners is the same, without a hole.
         let mut committed = self.take_committed_log();
         let mut add = |entry| committed.add(Arc::new(entry));
-        let result = self.snap_log.fast_forward_from_edits(&mut tree, &mut sessions, &mut add);
+        let target = &mut CountedTree { tree: &mut tree, metrics: &self.metrics };
+        let result = self.snap_log.fast_forward_from_edits(target, &mut sessions, &mut add);
         let after = tree.last_processed_zxid();
         self.db.put_back(tree, sessions);
         *self.db.committed_log().write() = committed;
@@ -141,7 +144,7 @@ impl QuorumDatabase {
         let mut committed = CommittedLog::new(commit_log_count(&self.config));
         let (mut tree, sessions) =
             load(&mut self.snap_log, &self.config, &self.metrics, &mut committed)?;
-        set_config_node(&mut tree, &self.membership);
+        set_config_node(&mut tree, &self.membership, &self.metrics);
         self.db.replace(tree, sessions);
         *self.db.committed_log().write() = committed;
         Ok(self.db.last_processed_zxid())
@@ -188,7 +191,7 @@ impl QuorumDatabase {
         let mut sessions = Sessions::new();
         read_stream(stream, &mut tree, &mut sessions).map_err(DatabaseError::Stream)?;
         tree.snapshot_loaded(zxid, None);
-        set_config_node(&mut tree, &self.membership);
+        set_config_node(&mut tree, &self.membership, &self.metrics);
         self.db.replace(tree, sessions);
         Ok(())
     }
@@ -233,18 +236,8 @@ impl QuorumDatabase {
     }
 
     fn save(&self) -> Result<PathBuf, PersistenceError> {
-        let started_ms = time::elapsed_ms();
-        let with_tree = |act: &mut dyn FnMut(&DataTree)| act(&self.db.tree());
-        let has_last_zxid = self.config.serialize_last_processed_zxid_enabled;
-        let mut source = TreeSnapshot::begin(with_tree, has_last_zxid).map_err(|source| {
-            let path = self.snap_log.snap_dir().to_owned();
-            PersistenceError::Io { action: "walk", path, source }
-        })?;
-        let info = self.snap_log.save(source.zxid(), &self.db.sessions(), &mut source)?;
-        let elapsed_ms = time::elapsed_ms() - started_ms;
-        log::info!("Snapshot taken in {elapsed_ms} ms: {}", info.path.display());
-        self.metrics.snapshottime.add(elapsed_ms);
-        Ok(info.path)
+        let snap = self.snap_log.snap_log();
+        Ok(take_snapshot(&self.db, snap, &self.config, &self.metrics)?.path)
     }
 
     /// Takes the committed log out, so that no lock is held while files are read.
@@ -260,8 +253,9 @@ impl QuorumDatabase {
 }
 
 /// Puts the membership into `/zookeeper/config` (Java: `initConfigInZKDatabase`).
-fn set_config_node(tree: &mut DataTree, (text, version): &(String, i64)) {
-    let result = tree.set_config(text.as_bytes(), *version, time::wall_ms(), &mut NoWatches);
+fn set_config_node(tree: &mut DataTree, (text, version): &(String, i64), metrics: &ServerMetrics) {
+    let sink = &mut CountWrites(metrics);
+    let result = tree.set_config(text.as_bytes(), *version, time::wall_ms(), sink);
     if let Err(code) = result {
         // The node was just made if it was missing.
         log::error!("Cannot write the membership into its node: {code:?}");
@@ -311,7 +305,7 @@ fn read_stream(
 mod tests {
     use super::*;
     use crate::persistence::disk::RealDisk;
-    use crate::persistence::{SnapLogOptions, SnapshotSource};
+    use crate::persistence::{SnapLogOptions, SnapshotSource, TreeSnapshot};
     use crate::proto::txn::CreateTxn;
     use crate::proto::{Acl, OpCode, Txn, TxnDigest, TxnHeader, TxnLogEntry};
     use crate::quorum::verifier::VerifierOptions;

@@ -103,8 +103,20 @@ impl WatchSink for EventSink<'_> {
     }
 
     fn written(&mut self, path: &str, data_bytes: usize) {
+        CountWrites(self.metrics).written(path, data_bytes);
+    }
+}
+
+/// Drops all events, and counts what is written: where no client is served.
+pub struct CountWrites<'a>(pub &'a ServerMetrics);
+
+impl WatchSink for CountWrites<'_> {
+    fn deliver(&mut self, _: EventType, _: &str, _: Zxid, _: &[Acl], _: &[WatcherId]) {}
+
+    /// `DataTree.updateWriteStat`.
+    fn written(&mut self, path: &str, data_bytes: usize) {
         if let Some(namespace) = top_namespace(path) {
-            self.metrics.write_per_namespace.add(namespace, (path.len() + data_bytes) as i64);
+            self.0.write_per_namespace.add(namespace, (path.len() + data_bytes) as i64);
         }
     }
 }

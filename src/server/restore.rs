@@ -1,13 +1,18 @@
 //! Loads the tree and the sessions from disk (`ZKDatabase.loadDataBase`, `ZooKeeperServer.loadData`).
 
+use std::io;
 use std::time::Duration;
 
+use super::event_sink::CountWrites;
 use crate::common::config::ServerConfig;
 use crate::common::time;
 use crate::metrics::ServerMetrics;
-use crate::persistence::{FileTxnSnapLog, PersistenceError, RestoreReport, Sessions};
-use crate::proto::{ExtendedTypes, TxnLogEntry};
-use crate::tree::{DataTree, NoWatches, TreeOptions};
+use crate::persistence::{
+    FileTxnSnapLog, PersistenceError, RestoreReport, RestoreTarget, Sessions, SnapReader,
+    SnapshotSink, SnapshotSource,
+};
+use crate::proto::{ExtendedTypes, TxnLogEntry, Zxid};
+use crate::tree::{DataTree, NoWatches, TreeOptions, ZxidDigest};
 
 /// What was restored.
 pub struct Restored {
@@ -29,6 +34,47 @@ pub fn tree_options(config: &ServerConfig) -> TreeOptions {
             enabled: config.extended_types_enabled,
             emulate_353: config.emulate_353_ttl_nodes,
         },
+    }
+}
+
+/// A tree that is being restored, and where its writes are counted: Java counts those of replayed
+/// transactions in `write_per_namespace` as any others.
+pub struct CountedTree<'a> {
+    /// The tree.
+    pub tree: &'a mut DataTree,
+    /// Where to count.
+    pub metrics: &'a ServerMetrics,
+}
+
+impl SnapshotSink for CountedTree<'_> {
+    fn clear(&mut self) {
+        SnapshotSink::clear(self.tree);
+    }
+
+    fn load(&mut self, stream: &mut SnapReader) -> io::Result<()> {
+        SnapshotSink::load(self.tree, stream)
+    }
+}
+
+impl RestoreTarget for CountedTree<'_> {
+    fn snapshot_loaded(&mut self, zxid: Zxid, digest: Option<ZxidDigest>) {
+        self.tree.snapshot_loaded(zxid, digest);
+    }
+
+    fn process_txn(&mut self, entry: &TxnLogEntry) {
+        self.tree.process_entry(entry, &mut CountWrites(self.metrics));
+    }
+
+    fn last_processed_zxid(&self) -> Zxid {
+        self.tree.last_processed_zxid()
+    }
+
+    fn fuzzy_until(&self) -> Option<Zxid> {
+        self.tree.fuzzy_until()
+    }
+
+    fn snapshot_source(&mut self) -> io::Result<Box<dyn SnapshotSource + '_>> {
+        self.tree.snapshot_source()
     }
 }
 
@@ -57,7 +103,8 @@ pub fn load(
     let started_ms = time::elapsed_ms();
     let mut tree = DataTree::new(tree_options(config));
     let mut sessions = Sessions::new();
-    let report = snap_log.restore(&mut tree, &mut sessions, listener)?;
+    let target = &mut CountedTree { tree: &mut tree, metrics };
+    let report = snap_log.restore(target, &mut sessions, listener)?;
     count(&report, metrics);
     metrics.digest_mismatches_count.add(tree.digest_mismatches() as i64);
     let elapsed_ms = time::elapsed_ms() - started_ms;

@@ -15,7 +15,7 @@ use crate::common::thread::{self, CriticalError, OwnedThread, ServerListener};
 use crate::common::time;
 use crate::metrics::ServerMetrics;
 use crate::persistence::{
-    FileSnap, PersistenceError, SnapshotSource, SnapshotTrailer, TreeSnapshot,
+    FileSnap, PersistenceError, SnapshotInfo, SnapshotSource, SnapshotTrailer, TreeSnapshot,
 };
 use crate::tree::DataTree;
 
@@ -67,7 +67,7 @@ impl SnapshotTaker {
                     let why = format!("Severe unrecoverable error, exiting: {error}");
                     Err(CriticalError::new(ExitCode::TxnlogErrorTakingSnapshot, why))
                 }
-                Ok(()) => Ok(()),
+                Ok(_) => Ok(()),
             },
         );
         match started {
@@ -103,7 +103,7 @@ pub fn take_snapshot(
     snap: &FileSnap,
     config: &ServerConfig,
     metrics: &ServerMetrics,
-) -> Result<(), PersistenceError> {
+) -> Result<SnapshotInfo, PersistenceError> {
     write_snapshot(db, snap, config, metrics, &AtomicBool::new(false))
 }
 
@@ -132,7 +132,7 @@ fn write_snapshot(
     config: &ServerConfig,
     metrics: &ServerMetrics,
     is_cancelled: &AtomicBool,
-) -> Result<(), PersistenceError> {
+) -> Result<SnapshotInfo, PersistenceError> {
     let started_ms = time::elapsed_ms();
     let with_tree = |act: &mut dyn FnMut(&DataTree)| act(&db.tree());
     let has_last_zxid_section = config.serialize_last_processed_zxid_enabled;
@@ -141,11 +141,12 @@ fn write_snapshot(
         PersistenceError::Io { action: "walk", path: snap.snap_dir().to_owned(), source }
     })?;
     let (sessions, zxid) = (db.sessions(), source.zxid());
+    log::info!("Snapshotting: {zxid} to {}", snap.snap_dir().display());
     let info = snap.serialize(zxid, &sessions, &mut Cancellable { source, is_cancelled })?;
     let elapsed_ms = time::elapsed_ms() - started_ms;
     log::info!("Snapshot taken in {elapsed_ms} ms: {}", info.path.display());
     metrics.snapshottime.add(elapsed_ms);
-    Ok(())
+    Ok(info)
 }
 
 #[cfg(test)]

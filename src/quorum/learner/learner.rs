@@ -37,7 +37,7 @@ use crate::quorum::zab::learner_sync::{
     LeaderPacket, LearnerAction, LearnerKind, LearnerStart, LearnerSync, LearnerSyncError,
     PROTOCOL_VERSION,
 };
-use crate::tree::NoWatches;
+use crate::server::event_sink::CountWrites;
 
 /// Packets carried out together.
 const BATCH_MAX: usize = 1000;
@@ -385,7 +385,7 @@ impl Learner<'_> {
         let mut tree = db.tree_mut();
         let mismatches = tree.digest_mismatches();
         for entry in &*entries {
-            tree.process_entry(entry, &mut NoWatches);
+            tree.process_entry(entry, &mut CountWrites(self.peer.metrics()));
             db.set_last_processed_zxid(entry.zxid());
             match &entry.txn {
                 Txn::CreateSession(txn) => {
