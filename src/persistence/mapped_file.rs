@@ -84,7 +84,7 @@ impl MappedFile {
     /// Reserves space so that `bytes` more can be written.
     fn reserve(&mut self, bytes: u64) -> io::Result<()> {
         let end = self.position.saturating_add(bytes);
-        let size = file_size_with_padding(end, self.allocated, self.pre_alloc);
+        let size = file_size_with_padding(self.position, end, self.allocated, self.pre_alloc);
         if size <= self.allocated {
             return Ok(());
         }
@@ -228,18 +228,22 @@ fn first_record_bytes(bytes: &[u8]) -> usize {
         .unwrap_or(bytes.len())
 }
 
-/// The size that a file of `size` bytes gets before it is written up to `end`
-/// (`FilePadding.calculateFileSizeWithPadding`, except that `end` counts the bytes at hand).
-fn file_size_with_padding(end: u64, size: u64, pre_alloc: u64) -> u64 {
+/// The size that a file of `size` bytes gets before it is written from `position` up to `end`
+/// (`FilePadding.calculateFileSizeWithPadding`, which Java asks for each record; a batch is written
+/// at once here).
+fn file_size_with_padding(position: u64, end: u64, size: u64, pre_alloc: u64) -> u64 {
     if pre_alloc == 0 || end.saturating_add(NEAR_END_BYTES) < size {
         return size;
     }
-    if end > size {
-        let size = end.saturating_add(pre_alloc);
-        size - size % pre_alloc
-    } else {
-        size.saturating_add(pre_alloc)
+    // A record that begins near the end is padded for, and so is the one behind this batch; only a
+    // record that begins before and goes beyond the end makes the size a multiple of the step.
+    let is_near_end = position.saturating_add(NEAR_END_BYTES) >= size || end <= size;
+    let padded = if is_near_end { size.saturating_add(pre_alloc) } else { size };
+    if end <= padded {
+        return padded;
     }
+    let size = end.saturating_add(pre_alloc);
+    size - size % pre_alloc
 }
 
 /// Whether a write to a reserved block of this file's file system never needs a new block.
@@ -256,17 +260,22 @@ mod tests {
     #[test]
     fn sizes_are_those_of_file_padding() {
         const STEP: u64 = 64 << 20;
-        let check = |end, size, step, want| {
-            assert_eq!(file_size_with_padding(end, size, step), want, "{end} {size} {step}");
+        let check = |position, end, size, step, want| {
+            let actual = file_size_with_padding(position, end, size, step);
+            assert_eq!(actual, want, "{position} {end} {size} {step}");
         };
-        check(16, 16, STEP, STEP + 16);
-        check(5000, STEP + 16, STEP, STEP + 16);
-        check(STEP + 16 - 4097, STEP + 16, STEP, STEP + 16);
-        check(STEP + 16 - 4096, STEP + 16, STEP, 2 * STEP + 16);
-        check(STEP + 17, STEP + 16, STEP, 2 * STEP);
-        check(3 * STEP + 5, STEP + 16, STEP, 4 * STEP);
-        check(100, 16, 0, 16);
-        check(100, 0, 10, 110);
+        // The first record, behind the header.
+        check(16, 200, 16, STEP, STEP + 16);
+        check(16, 16 + STEP, 16, STEP, STEP + 16);
+        check(16, 17 + STEP, 16, STEP, 2 * STEP);
+        check(4800, 5000, STEP + 16, STEP, STEP + 16);
+        check(STEP - 5000, STEP + 16 - 4097, STEP + 16, STEP, STEP + 16);
+        check(STEP - 5000, STEP + 16 - 4096, STEP + 16, STEP, 2 * STEP + 16);
+        check(STEP + 10, STEP + 17, STEP + 16, STEP, 2 * STEP + 16);
+        check(STEP - 5000, STEP + 17, STEP + 16, STEP, 2 * STEP);
+        check(STEP - 5000, 3 * STEP + 5, STEP + 16, STEP, 4 * STEP);
+        check(16, 100, 16, 0, 16);
+        check(0, 100, 0, 10, 110);
     }
 
     fn check(pre_alloc_bytes: i64, batches: &[usize], method: Option<Method>) {
