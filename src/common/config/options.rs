@@ -135,7 +135,7 @@ pub(crate) fn notes(
             // To switch off what is not there is no news.
             Status::NotYet if value.eq_ignore_ascii_case("false") => {}
             Status::NotYet | Status::InEffect if option.scope == "ensemble" && !is_ensemble => {
-                // These two are read to find out what kind of server this is.
+                // These are read to find out what kind of server this is.
                 if !matches!(name, "dynamicConfigFile" | "standaloneEnabled" | "reconfigEnabled") {
                     ensemble.push(name);
                 }

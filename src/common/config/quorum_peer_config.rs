@@ -540,7 +540,6 @@ impl<'a> Parser<'a> {
         quorum.read_system_properties(&self.system)?;
         quorum.multi_address_enabled |= is_multi_address;
         if let Some(file) = &self.dynamic_config_file {
-            quorum.dynamic_config_file = Some(PathBuf::from(file));
             if let Some(version) = version_from_file_name(file) {
                 members.insert("version".to_owned(), version);
             }

@@ -24,8 +24,6 @@ pub struct QuorumSettings {
     pub next_members: Option<BTreeMap<String, String>>,
     /// The configuration file.
     pub config_file: PathBuf,
-    /// The file of the membership, if it is a file of its own.
-    pub dynamic_config_file: Option<PathBuf>,
     /// The file whose first character decides for an ensemble of two.
     pub oracle_path: Option<PathBuf>,
     /// Whether this server votes; by the list of servers.
@@ -98,7 +96,6 @@ impl Default for QuorumSettings {
             members: BTreeMap::new(),
             next_members: None,
             config_file: PathBuf::new(),
-            dynamic_config_file: None,
             oracle_path: None,
             learner_type: LearnerType::Participant,
             standalone_enabled: true,

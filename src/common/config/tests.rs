@@ -275,7 +275,6 @@ fn ensemble_has_settings_of_its_own() {
     let quorum = ensemble(files, "dynamicConfigFile=/dyn.1A").unwrap().quorum.unwrap();
     assert!(quorum.members.contains_key("group.1"));
     assert_eq!(quorum.members.get("version").map(String::as_str), Some("1a"));
-    assert_eq!(quorum.dynamic_config_file.as_deref(), Some(Path::new("/dyn.1A")));
     assert!(quorum.next_members.unwrap().contains_key("server.9"));
 
     // Without a standalone mode one voter is an ensemble.
