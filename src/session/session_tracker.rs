@@ -98,33 +98,6 @@ impl SessionTrackerImpl {
         tracker
     }
 
-    /// A new session with the next free id.
-    pub fn create_session(&self, timeout_ms: i32) -> Arc<Session> {
-        let now_ms = (self.clock)();
-        let mut state = self.state.lock();
-        loop {
-            // The counter wraps into the bits of the server id after 2^56 sessions, as in Java.
-            let id = SessionId(self.next_session_id.fetch_add(1, Ordering::Relaxed));
-            if !is_reserved(id) && !state.by_id.contains_key(&id) {
-                return state.add(id, timeout_ms, now_ms);
-            }
-        }
-    }
-
-    /// Makes the session known if it is not, and puts its expiry off by `timeout_ms`. True if it was
-    /// not known.
-    pub fn track_session(&self, id: SessionId, timeout_ms: i32) -> bool {
-        let now_ms = (self.clock)();
-        let mut state = self.state.lock();
-        if let Some(session) = state.by_id.get(&id).cloned() {
-            state.put_off(&session, timeout_ms, now_ms);
-            false
-        } else {
-            state.add(id, timeout_ms, now_ms);
-            true
-        }
-    }
-
     /// Makes the session known if it is not. True if it was not known.
     pub fn track_session_if_absent(&self, id: SessionId, timeout_ms: i32) -> bool {
         let now_ms = (self.clock)();
@@ -134,84 +107,6 @@ impl SessionTrackerImpl {
             state.add(id, timeout_ms, now_ms);
         }
         is_absent
-    }
-
-    /// The session, if it is known. It may be closing.
-    #[must_use]
-    pub fn session(&self, id: SessionId) -> Option<Arc<Session>> {
-        self.state.lock().by_id.get(&id).cloned()
-    }
-
-    /// Whether the session is known (`isTrackingSession`).
-    #[must_use]
-    pub fn is_tracking_session(&self, id: SessionId) -> bool {
-        self.state.lock().by_id.contains_key(&id)
-    }
-
-    /// Puts the expiry off by `timeout_ms`, which is the session's timeout from now on: a
-    /// reconnecting client negotiates it anew. False if the session is not known or is closing.
-    pub fn touch_session(&self, id: SessionId, timeout_ms: i32) -> bool {
-        let now_ms = (self.clock)();
-        let mut state = self.state.lock();
-        let Some(session) = state.by_id.get(&id).filter(|session| !session.is_closing()).cloned()
-        else {
-            trace!("Touch of unknown or closing session {id} with timeout {timeout_ms}");
-            return false;
-        };
-        session.set_timeout_ms(timeout_ms);
-        state.put_off(&session, timeout_ms, now_ms);
-        true
-    }
-
-    /// Whether requests of the session may be executed: `UnknownSession` if it is not known,
-    /// `SessionExpired` if it is closing.
-    ///
-    /// `SessionMoved` if another than `owner` has claimed the session; [`Session::NO_OWNER`] asks
-    /// nothing of that. An unclaimed session is claimed for `owner`.
-    pub fn check_session(&self, id: SessionId, owner: u64) -> Result<(), Code> {
-        let state = self.state.lock();
-        let session = state.checked(id)?;
-        if owner == Session::NO_OWNER {
-            return Ok(());
-        }
-        if session.owner() == Session::NO_OWNER {
-            session.set_owner(owner);
-        } else if session.owner() != owner {
-            return Err(Code::SessionMoved);
-        }
-        Ok(())
-    }
-
-    /// As [`SessionTrackerImpl::check_session`], but `SessionExpired` also for a session that is
-    /// not known: what may own ephemeral nodes.
-    pub fn check_global_session(&self, id: SessionId, owner: u64) -> Result<(), Code> {
-        self.check_session(id, owner).map_err(unknown_is_expired)
-    }
-
-    /// Hands the session over to `owner`. `SessionExpired` if it is not known or is closing.
-    pub fn set_owner(&self, id: SessionId, owner: u64) -> Result<(), Code> {
-        let state = self.state.lock();
-        state.checked(id).map_err(unknown_is_expired)?.set_owner(owner);
-        Ok(())
-    }
-
-    /// From now on no request of the session is accepted. Nothing happens if it is not known.
-    pub fn set_session_closing(&self, id: SessionId) {
-        trace!("Session closing: {id}");
-        if let Some(session) = self.state.lock().by_id.get(&id) {
-            session.set_closing();
-        }
-    }
-
-    /// Forgets the session, when its closeSession is applied.
-    pub fn remove_session(&self, id: SessionId) {
-        debug!("Removing session {id}");
-        let mut state = self.state.lock();
-        if let Some(session) = state.by_id.remove(&id) {
-            state.queue.remove(id);
-            // Whoever still holds it must not take it for a live one.
-            session.set_closing();
-        }
     }
 
     /// Forgets the session without closing it: another tracker takes it over.
@@ -234,43 +129,6 @@ impl SessionTrackerImpl {
         state.put_off(&session, timeout_ms, now_ms);
         state.by_id.insert(session.id(), session);
         true
-    }
-
-    /// Sessions known to the whole ensemble (metric `global_sessions`).
-    #[must_use]
-    pub fn global_session_count(&self) -> usize {
-        self.state.lock().by_id.len()
-    }
-
-    /// The ids of all sessions, in order.
-    #[must_use]
-    pub fn global_sessions(&self) -> Vec<SessionId> {
-        let mut ids: Vec<_> = self.state.lock().by_id.keys().copied().collect();
-        ids.sort_unstable();
-        ids
-    }
-
-    /// The time of each bucket (monotonic clock) with the sessions that will expire then unless they
-    /// are touched (`getSessionExpiryMap`).
-    #[must_use]
-    pub fn session_expiry_map(&self) -> BTreeMap<i64, BTreeSet<SessionId>> {
-        let state = self.state.lock();
-        state.queue.expiry_map(|id| state.deadline_ms(id))
-    }
-
-    /// The part of the word `dump` about sessions (`dumpSessions`). `date` prints a time of the
-    /// monotonic clock as `java.util.Date` does.
-    pub fn dump_sessions(&self, out: &mut String, date: &dyn Fn(i64) -> String) {
-        let map = self.session_expiry_map();
-        let sessions: usize = map.values().map(BTreeSet::len).sum();
-        // Writing to a String cannot fail.
-        let _ = writeln!(out, "Session Sets ({})/({sessions}):", map.len());
-        for (time_ms, ids) in map {
-            let _ = writeln!(out, "{} expire at {}:", ids.len(), date(time_ms));
-            for id in ids {
-                let _ = writeln!(out, "\t{id}");
-            }
-        }
     }
 
     /// Starts the thread that expires sessions. It ends when the returned owner is dropped.
@@ -324,15 +182,31 @@ impl SessionTrackerImpl {
 
 impl SessionTracker for SessionTrackerImpl {
     fn create_session(&self, timeout_ms: i32) -> Arc<Session> {
-        SessionTrackerImpl::create_session(self, timeout_ms)
+        let now_ms = (self.clock)();
+        let mut state = self.state.lock();
+        loop {
+            // The counter wraps into the bits of the server id after 2^56 sessions, as in Java.
+            let id = SessionId(self.next_session_id.fetch_add(1, Ordering::Relaxed));
+            if !is_reserved(id) && !state.by_id.contains_key(&id) {
+                return state.add(id, timeout_ms, now_ms);
+            }
+        }
     }
 
     fn session(&self, id: SessionId) -> Option<Arc<Session>> {
-        SessionTrackerImpl::session(self, id)
+        self.state.lock().by_id.get(&id).cloned()
     }
 
     fn track_session(&self, id: SessionId, timeout_ms: i32) -> bool {
-        SessionTrackerImpl::track_session(self, id, timeout_ms)
+        let now_ms = (self.clock)();
+        let mut state = self.state.lock();
+        if let Some(session) = state.by_id.get(&id).cloned() {
+            state.put_off(&session, timeout_ms, now_ms);
+            false
+        } else {
+            state.add(id, timeout_ms, now_ms);
+            true
+        }
     }
 
     /// Nothing to do: it is tracked since it was prepared, here as in Java.
@@ -341,47 +215,89 @@ impl SessionTracker for SessionTrackerImpl {
     }
 
     fn touch_session(&self, id: SessionId, timeout_ms: i32) -> bool {
-        SessionTrackerImpl::touch_session(self, id, timeout_ms)
+        let now_ms = (self.clock)();
+        let mut state = self.state.lock();
+        let Some(session) = state.by_id.get(&id).filter(|session| !session.is_closing()).cloned()
+        else {
+            trace!("Touch of unknown or closing session {id} with timeout {timeout_ms}");
+            return false;
+        };
+        session.set_timeout_ms(timeout_ms);
+        state.put_off(&session, timeout_ms, now_ms);
+        true
     }
 
     fn check_session(&self, id: SessionId, owner: u64) -> Result<(), Code> {
-        SessionTrackerImpl::check_session(self, id, owner)
+        let state = self.state.lock();
+        let session = state.checked(id)?;
+        if owner == Session::NO_OWNER {
+            return Ok(());
+        }
+        if session.owner() == Session::NO_OWNER {
+            session.set_owner(owner);
+        } else if session.owner() != owner {
+            return Err(Code::SessionMoved);
+        }
+        Ok(())
     }
 
     fn check_global_session(&self, id: SessionId, owner: u64) -> Result<(), Code> {
-        SessionTrackerImpl::check_global_session(self, id, owner)
+        self.check_session(id, owner).map_err(unknown_is_expired)
     }
 
     fn set_owner(&self, id: SessionId, owner: u64) -> Result<(), Code> {
-        SessionTrackerImpl::set_owner(self, id, owner)
+        let state = self.state.lock();
+        state.checked(id).map_err(unknown_is_expired)?.set_owner(owner);
+        Ok(())
     }
 
     fn set_session_closing(&self, id: SessionId) {
-        SessionTrackerImpl::set_session_closing(self, id);
+        trace!("Session closing: {id}");
+        if let Some(session) = self.state.lock().by_id.get(&id) {
+            session.set_closing();
+        }
     }
 
     fn remove_session(&self, id: SessionId) {
-        SessionTrackerImpl::remove_session(self, id);
+        debug!("Removing session {id}");
+        let mut state = self.state.lock();
+        if let Some(session) = state.by_id.remove(&id) {
+            state.queue.remove(id);
+            // Whoever still holds it must not take it for a live one.
+            session.set_closing();
+        }
     }
 
     fn is_tracking_session(&self, id: SessionId) -> bool {
-        SessionTrackerImpl::is_tracking_session(self, id)
+        self.state.lock().by_id.contains_key(&id)
     }
 
     fn global_sessions(&self) -> Vec<SessionId> {
-        SessionTrackerImpl::global_sessions(self)
+        let mut ids: Vec<_> = self.state.lock().by_id.keys().copied().collect();
+        ids.sort_unstable();
+        ids
     }
 
     fn global_session_count(&self) -> usize {
-        SessionTrackerImpl::global_session_count(self)
+        self.state.lock().by_id.len()
     }
 
     fn session_expiry_map(&self) -> BTreeMap<i64, BTreeSet<SessionId>> {
-        SessionTrackerImpl::session_expiry_map(self)
+        let state = self.state.lock();
+        state.queue.expiry_map(|id| state.deadline_ms(id))
     }
 
     fn dump_sessions(&self, out: &mut String, date: &dyn Fn(i64) -> String) {
-        SessionTrackerImpl::dump_sessions(self, out, date);
+        let map = self.session_expiry_map();
+        let sessions: usize = map.values().map(BTreeSet::len).sum();
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "Session Sets ({})/({sessions}):", map.len());
+        for (time_ms, ids) in map {
+            let _ = writeln!(out, "{} expire at {}:", ids.len(), date(time_ms));
+            for id in ids {
+                let _ = writeln!(out, "\t{id}");
+            }
+        }
     }
 }
 

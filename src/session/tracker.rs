@@ -31,13 +31,13 @@ pub trait SessionTracker: Send + Sync {
     /// A createSession was applied (`commitSession`). True if the session was not committed before.
     fn commit_session(&self, id: SessionId, timeout_ms: i32) -> bool;
 
-    /// A client re-attaches with this timeout, or a learner reports it alive (`touchSession`). False
-    /// if the session is not known or is closing.
+    /// A client re-attaches with this timeout, or a learner reports it alive (`touchSession`): its
+    /// timeout from now on. False if the session is not known or is closing.
     fn touch_session(&self, id: SessionId, timeout_ms: i32) -> bool;
 
     /// Whether requests that come through `owner` may be executed (`checkSession`):
-    /// `UnknownSession`, `SessionExpired`, or `SessionMoved` if another owner has the session. An
-    /// unclaimed session is claimed.
+    /// `UnknownSession`, `SessionExpired` if it is closing, or `SessionMoved` if another owner has
+    /// the session. An unclaimed session is claimed; [`Session::NO_OWNER`] asks nothing of that.
     fn check_session(&self, id: SessionId, owner: u64) -> Result<(), Code>;
 
     /// As [`SessionTracker::check_session`], but `SessionExpired` also for what is not known as a

@@ -8,7 +8,8 @@ use crate::common::thread::ServerListener;
 use crate::metrics::ServerMetrics;
 use crate::proto::SessionId;
 use crate::session::{
-    Session, SessionExpirer, SessionTrackerImpl, SessionTrackerSettings, SessionTrackerThread,
+    Session, SessionExpirer, SessionTracker, SessionTrackerImpl, SessionTrackerSettings,
+    SessionTrackerThread,
 };
 
 /// A tracker whose sessions are all local.

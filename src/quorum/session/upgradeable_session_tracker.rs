@@ -149,6 +149,7 @@ mod tests {
     use super::*;
     use crate::proto::messages::{CreateRequest, CreateTtlRequest};
     use crate::proto::multi::MultiOperationRecord;
+    use crate::session::SessionTracker;
 
     fn create(flags: i32) -> CreateRequest {
         CreateRequest { path: "/a".into(), data: None, acl: Vec::new(), flags }
