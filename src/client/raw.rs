@@ -191,14 +191,6 @@ impl RawConnection {
         Ok(Reply { header, body: input.rest().to_vec() })
     }
 
-    /// Reads the next frame, which must be a watch event.
-    pub fn read_event(&mut self) -> Result<WatcherEvent, ClientError> {
-        let reply = self.read_reply()?;
-        reply.event()?.ok_or_else(|| {
-            ClientError::BadReply(format!("not a watch event but a reply: {:?}", reply.header))
-        })
-    }
-
     /// Sends a request and reads the next frame, which must be its reply.
     pub fn call(&mut self, xid: i32, op: OpCode, record: &impl Jute) -> Result<Reply, ClientError> {
         self.send_request(xid, op.as_i32(), record)?;

@@ -15,11 +15,10 @@ use crate::proto::messages::{
     AddWatchRequest, CheckWatchesRequest, ConnectRequest, ConnectResponse, Create2Response,
     CreateRequest, CreateResponse, CreateTtlRequest, DeleteRequest, ErrorResponse, ExistsRequest,
     ExistsResponse, GetAclRequest, GetAclResponse, GetAllChildrenNumberRequest,
-    GetAllChildrenNumberResponse, GetChildren2Request, GetChildren2Response, GetChildrenRequest,
-    GetChildrenResponse, GetDataRequest, GetDataResponse, GetEphemeralsRequest,
-    GetEphemeralsResponse, RemoveWatchesRequest, SetAclRequest, SetAclResponse, SetDataRequest,
-    SetDataResponse, SetWatches, SetWatches2, SyncRequest, SyncResponse, WatcherEvent,
-    WhoAmIResponse,
+    GetAllChildrenNumberResponse, GetChildrenRequest, GetChildrenResponse, GetDataRequest,
+    GetDataResponse, GetEphemeralsRequest, GetEphemeralsResponse, RemoveWatchesRequest,
+    SetAclRequest, SetAclResponse, SetDataRequest, SetDataResponse, SetWatches, SetWatches2,
+    SyncRequest, SyncResponse, WatcherEvent, WhoAmIResponse,
 };
 use crate::proto::multi::{MultiOp, MultiOperationRecord, MultiResponse, MultiResult};
 use crate::proto::{
@@ -123,11 +122,6 @@ impl ZooKeeper {
             passwd: self.session.passwd,
             last_xid: self.last_xid,
         }
-    }
-
-    /// The session timeout that the server granted.
-    pub fn negotiated_timeout_ms(&self) -> i32 {
-        self.session.timeout_ms
     }
 
     /// The answer to the connect request.
@@ -239,17 +233,6 @@ impl ZooKeeper {
     pub fn children(&mut self, path: &str, watch: bool) -> Result<Vec<String>, ClientError> {
         let request = GetChildrenRequest { path: path.to_owned(), watch };
         Ok(self.call::<GetChildrenResponse>(OpCode::GetChildren, &request)?.children)
-    }
-
-    /// `getChildren2`: with the parent's stat.
-    pub fn children2(
-        &mut self,
-        path: &str,
-        watch: bool,
-    ) -> Result<(Vec<String>, Stat), ClientError> {
-        let request = GetChildren2Request { path: path.to_owned(), watch };
-        let response: GetChildren2Response = self.call(OpCode::GetChildren2, &request)?;
-        Ok((response.children, response.stat))
     }
 
     /// `getACL`.
@@ -381,11 +364,6 @@ impl ZooKeeper {
             Err(ClientError::Timeout) => Ok(None),
             Err(error) => Err(error),
         }
-    }
-
-    /// All events read so far, in the order of their arrival.
-    pub fn take_events(&mut self) -> Vec<SessionEvent> {
-        self.events.drain(..).collect()
     }
 
     /// Sends a request without waiting and answers its xid: pipelining, with

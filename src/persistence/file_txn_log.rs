@@ -94,7 +94,6 @@ pub struct FileTxnLog {
     /// Bytes of the files that were left.
     prev_logs_running_total: u64,
     failure: Option<String>,
-    last_sync_time: Option<Duration>,
 }
 
 impl FileTxnLog {
@@ -110,7 +109,6 @@ impl FileTxnLog {
             is_dirty: false,
             prev_logs_running_total: 0,
             failure: None,
-            last_sync_time: None,
         }
     }
 
@@ -199,16 +197,6 @@ impl FileTxnLog {
     /// Sets the size of the files that were left; 0 at each snapshot.
     pub fn set_total_log_size(&mut self, bytes: u64) {
         self.prev_logs_running_total = bytes;
-    }
-
-    /// How long the last sync took (`getTxnLogSyncElapsedTime`).
-    pub fn txn_log_sync_elapsed_time(&self) -> Option<Duration> {
-        self.last_sync_time
-    }
-
-    /// Whether commits wait for the disk.
-    pub fn is_force_sync(&self) -> bool {
-        self.options.force_sync
     }
 
     /// The transactions from `zxid` on. What was appended but not committed may be missing.
@@ -319,7 +307,6 @@ impl FileTxnLog {
         if self.is_dirty && self.options.force_sync {
             let synced = self.sync();
             let took = self.note_failure(synced)?;
-            self.last_sync_time = took;
             report.sync_time = took;
             let is_slow = took.is_some_and(|took| took > self.options.fsync_warning_threshold);
             report.slow_syncs = is_slow.into();

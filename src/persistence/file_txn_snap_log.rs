@@ -24,8 +24,7 @@ use super::file_txn_log::{CommitReport, FileTxnLog, TxnLogOptions};
 use super::snap_stream::StreamMode;
 use super::txn_log_iterator::{FILE_HEADER_BYTES, TxnLogIterator};
 use super::util::{
-    LOG_FILE_PREFIX, SNAPSHOT_FILE_PREFIX, ZxidFile, is_log_file_name, is_snapshot_file_name,
-    log_files_from, sort_data_dir,
+    LOG_FILE_PREFIX, SNAPSHOT_FILE_PREFIX, is_log_file_name, is_snapshot_file_name, sort_data_dir,
 };
 use crate::proto::{Txn, TxnLogEntry, Zxid};
 use crate::tree::ZxidDigest;
@@ -407,12 +406,6 @@ impl FileTxnSnapLog {
     /// The transactions from `zxid` on.
     pub fn read_txn_log(&self, zxid: Zxid) -> Result<TxnLogIterator, PersistenceError> {
         self.txn_log.read(zxid)
-    }
-
-    /// The logs that may hold transactions newer than `zxid`, ascending.
-    pub fn snapshot_logs(&self, zxid: Zxid) -> Result<Vec<ZxidFile>, PersistenceError> {
-        let files = sort_data_dir(self.disk.as_ref(), &self.log_dir, LOG_FILE_PREFIX)?;
-        Ok(log_files_from(&files, zxid).to_vec())
     }
 
     /// Appends a transaction; see [`FileTxnLog::append`].

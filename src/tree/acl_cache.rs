@@ -12,10 +12,6 @@ use std::sync::Arc;
 use crate::jute::{Jute, OutputExt};
 use crate::proto::Acl;
 
-/// The ACL of a node: equal ids are equal ACLs, as long as a node has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct AclId(pub(super) u32);
-
 /// The slot of the open ACL.
 pub(super) const OPEN_SLOT: u32 = 0;
 /// Its id in snapshots (`OPEN_UNSAFE_ACL_ID`).

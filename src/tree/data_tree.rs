@@ -14,7 +14,7 @@ use super::node_store::NodeHashMap;
 use super::quotas::{CONFIG_NODE, PROC_ZOOKEEPER, QUOTA_ZOOKEEPER, QuotaPaths};
 use super::serialize::AclHistory;
 use super::watch::TreeWatches;
-use super::{AclId, AdHash, DIGEST_VERSION, DigestCalculator, NodeRef, WatchSink, ZxidDigest};
+use super::{AdHash, DIGEST_VERSION, DigestCalculator, NodeRef, WatchSink, ZxidDigest};
 use crate::jute::Buffer;
 use crate::proto::{
     Acl, Code, ExtendedTypes, SessionId, Stat, StatPersisted, TxnDigest, TxnHeader, Zxid,
@@ -102,11 +102,6 @@ impl DataTree {
     pub fn node(&self, path: &str) -> Option<NodeRef<'_>> {
         let id = self.nodes.find(path)?;
         Some(NodeRef { tree: self, id, node: self.nodes.node(id) })
-    }
-
-    /// The ACL of a number that a node of this tree has.
-    pub fn acl(&self, id: AclId) -> Arc<[Acl]> {
-        self.acls.acl(id.0)
     }
 
     /// Nodes, the root counted twice as in Java's map: a fresh tree has 5 (`getNodeCount`).

@@ -24,7 +24,6 @@ pub mod quotas;
 mod serialize;
 mod watch;
 
-pub use acl_cache::AclId;
 pub use apply::ProcessTxnResult;
 pub use data_tree::{DataTree, TreeOptions};
 pub use digest::{AdHash, DIGEST_VERSION, DigestCalculator, ZxidDigest};

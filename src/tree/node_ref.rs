@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use super::DataTree;
 use super::data_node::{DataNode, NodeId};
-use super::{AclId, DataTree};
 use crate::jute::Buffer;
 use crate::proto::{Acl, EphemeralType, Stat, StatPersisted};
 
@@ -44,11 +44,6 @@ impl<'a> NodeRef<'a> {
     /// The statistics as stored.
     pub fn stat_persisted(&self) -> StatPersisted {
         self.node.stat_persisted()
-    }
-
-    /// The ACL's number: cheap to compare and to keep while the node has it.
-    pub fn acl_id(&self) -> AclId {
-        AclId(self.node.acl)
     }
 
     /// The ACL. One that admits nobody if a snapshot did not say.
