@@ -169,7 +169,11 @@ impl Writer<'_> {
                     self.answers.push(now);
                 }
                 Err(ClientError::Code(code)) => self.outcome.error(code as i32),
-                Err(error) => return Err(error),
+                Err(error) => {
+                    // The next connection counts the requests on from here.
+                    self.session = Some(zk.credentials());
+                    return Err(error);
+                }
             }
         }
         // The run is over; how the session ends does not matter.
