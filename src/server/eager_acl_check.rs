@@ -11,10 +11,10 @@
 use std::sync::Arc;
 
 use super::cnxn::server_cnxn::{Reply, ReplyBody, ServerCnxn};
+use super::prep::deletable_parent_path;
 use super::request_body::RequestBody;
 use super::zookeeper_server::ZooKeeperServer;
 use crate::proto::{Code, Id, perms};
-use crate::tree::DataTree;
 
 /// Whether the request may go on. If not its client has its answer, with the zxid 0. Only for a
 /// session without requests under way. Connection's thread.
@@ -37,13 +37,16 @@ pub fn auth_write_request(
 fn check(server: &ZooKeeperServer, body: &RequestBody, auth: &[Id]) -> Result<(), Code> {
     let (path, perm, new_acl) = match body {
         RequestBody::Create(create) | RequestBody::Create2(create) => {
-            (parent_path(&create.path), perms::CREATE, Some(&create.acl))
+            (deletable_parent_path(&create.path).ok(), perms::CREATE, Some(&create.acl))
         }
-        RequestBody::Delete(delete) => (parent_path(&delete.path), perms::DELETE, None),
+        RequestBody::Delete(delete) => {
+            (deletable_parent_path(&delete.path).ok(), perms::DELETE, None)
+        }
         RequestBody::SetData(set) => (Some(set.path.as_str()), perms::WRITE, None),
         RequestBody::SetAcl(set) => (Some(set.path.as_str()), perms::ADMIN, Some(&set.acl)),
         _ => return Ok(()),
     };
+    // What Java calls bad arguments, here as for a create too.
     let Some(path) = path else { return Ok(()) };
     let policy = server.acl_policy();
     if let Some(acl) = new_acl {
@@ -54,13 +57,4 @@ fn check(server: &ZooKeeperServer, body: &RequestBody, auth: &[Id]) -> Result<()
         Some(node) => policy.check_acl(&node.acl(), perm, auth, Some(path), None),
         None => Ok(()),
     }
-}
-
-/// The parent of what is created or deleted; `None` for what Java calls bad arguments.
-fn parent_path(path: &str) -> Option<&str> {
-    let (parent, _) = path.rsplit_once('/')?;
-    if path.contains('\0') || DataTree::is_special_path(path) {
-        return None;
-    }
-    Some(if parent.is_empty() { "/" } else { parent })
 }

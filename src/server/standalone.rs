@@ -110,7 +110,7 @@ impl StandaloneServer {
         let sync =
             sync_request_processor::start(&server, listener, snap_log, snapshots.clone(), last)?;
         let sync = Arc::new(sync);
-        let state = PrepState::new(last_zxid, prep_options(&config));
+        let state = PrepState::new(last_zxid, PrepOptions::from(&*config));
         let prep = prep_request_processor::start(&server, listener, state, sync)?;
         if let Some(sender) = prep.sender() {
             server.start_intake(sender);
@@ -178,14 +178,5 @@ impl StandaloneServer {
         self.factory.shutdown();
         self.snapshots.wait();
         self.server.metrics().gauges.clear();
-    }
-}
-
-fn prep_options(config: &ServerConfig) -> PrepOptions {
-    PrepOptions {
-        enforce_quota: config.enforce_quota,
-        close_session_txn_enabled: config.close_session_txn_enabled,
-        reconfig_enabled: config.reconfig_enabled,
-        max_buffer: config.jute_maxbuffer,
     }
 }

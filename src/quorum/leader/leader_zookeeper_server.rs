@@ -35,7 +35,7 @@ use crate::server::prep_request_processor;
 use crate::server::request::Request;
 use crate::server::request_path_metrics_collector::PathStatsThread;
 use crate::server::request_processor::RequestProcessor;
-use crate::server::server_role::{Revalidation, ServerRole};
+use crate::server::server_role::{Revalidation, ServerRole, shared_outstanding_limit};
 use crate::server::snapshot_taker::SnapshotTaker;
 use crate::server::stage::Stage;
 use crate::server::sync_request_processor::{self, SyncStage};
@@ -75,9 +75,7 @@ impl ServerRole for LeaderRole {
     }
 
     fn global_outstanding_limit(&self, configured: i32) -> i32 {
-        let voters = self.peer().verifier().voting_members().len();
-        let sharing = if voters > 2 { voters - 1 } else { 1 };
-        configured / i32::try_from(sharing).unwrap_or(i32::MAX).max(1)
+        shared_outstanding_limit(configured, self.peer().verifier().voting_members().len())
     }
 
     fn revalidate_session(
@@ -224,13 +222,7 @@ impl LeaderZooKeeperServer {
             containers: None,
             path_stats: None,
         };
-        let options = PrepOptions {
-            enforce_quota: config.enforce_quota,
-            close_session_txn_enabled: config.close_session_txn_enabled,
-            reconfig_enabled: config.reconfig_enabled,
-            max_buffer: config.jute_maxbuffer,
-        };
-        let state = PrepState::new(start, options);
+        let state = PrepState::new(start, PrepOptions::from(&**config));
         let prep = prep_request_processor::start(&server, listener, state, Arc::clone(&proposal));
         let opened = prep.and_then(|prep| {
             if let Some(sender) = prep.sender() {

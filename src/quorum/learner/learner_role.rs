@@ -15,7 +15,7 @@ use crate::quorum::session::{LearnerSessionTracker, check_upgrade_session};
 use crate::quorum::zab::learner_sync::LearnerKind;
 use crate::server::cnxn::server_cnxn::ServerCnxn;
 use crate::server::request::Request;
-use crate::server::server_role::{Revalidation, ServerRole};
+use crate::server::server_role::{Revalidation, ServerRole, shared_outstanding_limit};
 use crate::server::zookeeper_server::ZooKeeperServer;
 use crate::session::SessionTracker;
 
@@ -80,12 +80,11 @@ impl ServerRole for LearnerRole {
     }
 
     fn global_outstanding_limit(&self, configured: i32) -> i32 {
-        let voters = self.peer.verifier().voting_members().len();
         match self.kind {
-            LearnerKind::Follower if voters > 2 => {
-                configured / i32::try_from(voters - 1).unwrap_or(i32::MAX)
+            LearnerKind::Follower => {
+                shared_outstanding_limit(configured, self.peer.verifier().voting_members().len())
             }
-            _ => configured,
+            LearnerKind::Observer { .. } => configured,
         }
     }
 

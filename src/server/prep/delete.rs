@@ -53,8 +53,9 @@ impl Preparation<'_, '_, '_> {
     }
 }
 
-/// `getParentPathAndValidate`: nodes of the server itself cannot be deleted.
-fn deletable_parent_path(path: &str) -> Result<&str, Code> {
+/// `getParentPathAndValidate`: the parent's path, "" for the root's; `BadArguments` for nodes of the
+/// server itself, which cannot be deleted.
+pub fn deletable_parent_path(path: &str) -> Result<&str, Code> {
     if DataTree::is_special_path(path) {
         return Err(Code::BadArguments);
     }

@@ -30,8 +30,10 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 pub use changes::{OutstandingChanges, Pending, PendingNode};
+pub use delete::deletable_parent_path;
 
 use crate::auth::AclPolicy;
+use crate::common::config::ServerConfig;
 use crate::jute::Buffer;
 use crate::metrics::ServerMetrics;
 use crate::proto::txn::{ErrorTxn, Txn, TxnDigest, TxnHeader};
@@ -51,6 +53,17 @@ pub struct PrepOptions {
     pub reconfig_enabled: bool,
     /// `jute.maxbuffer`: a longer list of nodes is left out of closeSession.
     pub max_buffer: i32,
+}
+
+impl From<&ServerConfig> for PrepOptions {
+    fn from(config: &ServerConfig) -> Self {
+        PrepOptions {
+            enforce_quota: config.enforce_quota,
+            close_session_txn_enabled: config.close_session_txn_enabled,
+            reconfig_enabled: config.reconfig_enabled,
+            max_buffer: config.jute_maxbuffer,
+        }
+    }
 }
 
 /// What the rules ask and tell the session tracker.
