@@ -76,6 +76,10 @@ impl StandaloneServer {
             restored;
 
         let factory = ServerCnxnFactory::new(&config, &metrics)?;
+        if let Some(socket) = &client_socket {
+            // Before the server and its threads are made, which name it.
+            factory.slot().set_client_port(socket.local_addr()?.port());
+        }
         let tracker = Arc::new(SessionTrackerImpl::new(
             SessionTrackerSettings {
                 tick_time_ms: config.tick_time_ms,
@@ -154,7 +158,7 @@ impl StandaloneServer {
         }
         if let Some(socket) = client_socket {
             self.factory.slot().set_server(Arc::clone(server));
-            server.set_client_port(self.factory.listen(socket)?.port());
+            self.factory.listen(socket)?;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU16, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwapOption;
 use crossbeam_channel::Sender;
@@ -101,7 +101,7 @@ pub struct ZooKeeperServer {
     path_stats: Option<Arc<RequestPathMetricsCollector>>,
     /// The queue of the first processor. Emptied by `stop_intake`.
     first_processor: ArcSwapOption<Sender<Box<Request>>>,
-    client_port: AtomicU16,
+    client_port: u16,
     state: AtomicU8,
 }
 
@@ -144,7 +144,7 @@ impl ZooKeeperServer {
                 Arc::new(RequestPathMetricsCollector::new(PathStatsSettings::from(&*config)))
             }),
             first_processor: ArcSwapOption::empty(),
-            client_port: AtomicU16::new(parts.slot.client_port()),
+            client_port: parts.slot.client_port(),
             state: AtomicU8::new(State::Initial as u8),
             config,
         })
@@ -240,14 +240,9 @@ impl ZooKeeperServer {
         &self.log_dir
     }
 
-    /// The port of the listener, 0 before there is one.
+    /// The port of the listener for clients, 0 without one.
     pub fn client_port(&self) -> u16 {
-        self.client_port.load(Ordering::Relaxed)
-    }
-
-    /// Told once the listener is bound.
-    pub fn set_client_port(&self, port: u16) {
-        self.client_port.store(port, Ordering::Relaxed);
+        self.client_port
     }
 
     /// `ZooKeeperServer.isRunning`.

@@ -35,7 +35,6 @@ const PAUSE_ACCEPT: Timespec = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
 
 /// The running thread.
 pub struct AcceptThread {
-    address: SocketAddr,
     stop: Arc<OwnedFd>,
     thread: Option<OwnedThread>,
 }
@@ -52,12 +51,7 @@ impl AcceptThread {
         let thread = thread::spawn(name, thread::STACK_BYTES, move || {
             run(&slot, &listener, &stopped);
         })?;
-        Ok(AcceptThread { address, stop, thread: Some(thread) })
-    }
-
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+        Ok(AcceptThread { stop, thread: Some(thread) })
     }
 
     /// Stops accepting, then waits for the connection threads. Close their connections as well:

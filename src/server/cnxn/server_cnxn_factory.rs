@@ -37,11 +37,10 @@ impl ServerCnxnFactory {
         &self.slot
     }
 
-    /// Begins to accept.
+    /// Begins to accept. The address, for who left the port to the kernel.
     pub fn listen(&mut self, socket: TcpListener) -> io::Result<SocketAddr> {
-        let thread = AcceptThread::start(&self.slot, socket)?;
-        let address = thread.address();
-        self.accept.push(thread);
+        let address = socket.local_addr()?;
+        self.accept.push(AcceptThread::start(&self.slot, socket)?);
         Ok(address)
     }
 
