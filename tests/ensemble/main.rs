@@ -27,3 +27,4 @@ mod proxy;
 mod read_only;
 mod roles;
 mod scenarios;
+mod words;

@@ -1,0 +1,103 @@
+//! What the four letter words say on each role of an ensemble: as many things as Java's servers say.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use zabkeeper::client::ZooKeeper;
+use zabkeeper::compare::words::numbers_masked;
+
+use crate::cluster::{Cluster, ClusterSetup, Node};
+use crate::scenarios::{create, create_ephemeral, start_with_leader_3};
+use crate::support::server::Target::{self, Java, Zabkeeper};
+
+const WORDS: &[&str] = &[
+    "srvr", "stat", "mntr", "conf", "cons", "dump", "dirs", "envi", "isro", "wchs", "wchc", "wchp",
+    "hash", "srst", "crst",
+];
+
+/// By role and word.
+type Lines = BTreeMap<(String, &'static str), BTreeSet<String>>;
+
+#[test]
+fn words_of_each_role_have_the_lines_that_java_has() {
+    let setup = |target: Target| ClusterSetup::new(&[target; 3]).observers(&[target]);
+    if !setup(Java).is_possible() {
+        return;
+    }
+    let (java, ours) = (lines(&setup(Java)), lines(&setup(Zabkeeper)));
+    let restarted = &java[&("restarted".to_owned(), "mntr")];
+    assert!(restarted.contains("zk_cnt_by1_write_per_namespace"), "{restarted:?}");
+    assert_eq!(java.keys().collect::<Vec<_>>(), ours.keys().collect::<Vec<_>>());
+    let mut differences = Vec::new();
+    for ((role, word), expected) in &java {
+        let actual = &ours[&(role.clone(), *word)];
+        let missing: Vec<_> = expected.difference(actual).collect();
+        let new: Vec<_> = actual.difference(expected).collect();
+        if !missing.is_empty() || !new.is_empty() {
+            differences.push(format!("{role}, {word}: missing {missing:?}, new {new:?}"));
+        }
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+/// The answers of a leader, a follower and an observer that have all done the same.
+fn lines(setup: &ClusterSetup) -> Lines {
+    let mut cluster = Cluster::prepare(setup);
+    start_with_leader_3(&mut cluster);
+    let ids = [1, 3, 4];
+    let mut clients: Vec<ZooKeeper> =
+        ids.iter().map(|id| cluster.node(*id).client(20_000)).collect();
+    for (client, id) in clients.iter_mut().zip(ids) {
+        create(client, &format!("/by{id}"), b"0123456789");
+        create_ephemeral(client, &format!("/by{id}/e"));
+        client.sync("/").unwrap();
+        client.get("/by1", true).unwrap();
+        assert!(client.delete("/none", -1).is_err());
+    }
+    cluster.await_same_zxid(&[1, 2, 3, 4]);
+    let mut lines = Lines::new();
+    for id in ids {
+        let node = cluster.node(id);
+        let role = node.mode().unwrap();
+        for word in WORDS {
+            let text = node.word(word).unwrap();
+            let shapes = text.lines().filter_map(|line| shape(word, line)).collect();
+            lines.insert((role.clone(), *word), shapes);
+        }
+        // The last words have reset what a leader says here.
+        let srvr = node.word("srvr").unwrap();
+        let sizes = srvr.lines().filter(|line| line.starts_with("Proposal sizes"));
+        lines.insert((role.clone(), "sizes"), sizes.map(str::to_owned).collect());
+        lines.insert((role, "length of the log"), [log_length(node)].into());
+    }
+    drop(clients);
+    // What is read from the log counts as written.
+    cluster.restart(1);
+    let text = cluster.node(1).word("mntr").unwrap();
+    let written = text.lines().filter(|line| line.contains("_write_per_namespace"));
+    let written = written.filter_map(|line| shape("mntr", line)).collect();
+    lines.insert(("restarted".into(), "mntr"), written);
+    lines
+}
+
+/// With what is allocated ahead.
+fn log_length(node: &Node) -> String {
+    let log = node.version_dir().join("log.100000001");
+    std::fs::metadata(log).unwrap().len().to_string()
+}
+
+/// What has to be the same of a line.
+fn shape(word: &str, line: &str) -> Option<String> {
+    let key = |separator| line.split(separator).next().unwrap_or_default().to_owned();
+    match word {
+        // Of a Java virtual machine only.
+        "mntr" if line.starts_with("zk_jvm_") || line.starts_with("zk_process_") => None,
+        "mntr" => Some(key('\t')),
+        "envi" => Some(key('=')),
+        "conf" if line.starts_with("data") => Some(key('=')),
+        _ if line.starts_with("Zookeeper version: 3.9.4-") => Some(key('-')),
+        _ => {
+            let expiry = line.find(" expire at ").and_then(|at| line.get(..at));
+            Some(numbers_masked(expiry.unwrap_or(line)))
+        }
+    }
+}
