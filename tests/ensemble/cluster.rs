@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -44,6 +44,8 @@ pub struct ClusterSetup {
     properties: Vec<String>,
     tick_ms: u32,
     groups: Vec<String>,
+    /// Where servers reach each other, if not at one.
+    addresses: Vec<IpAddr>,
     has_links: bool,
     has_hosts: bool,
     /// The size of the disk of each server; none: all have the machine's.
@@ -84,6 +86,12 @@ impl ClusterSetup {
     /// A voting group, `1:2:3`.
     pub fn group(mut self, ids: &str) -> ClusterSetup {
         self.groups.push(ids.to_owned());
+        self
+    }
+
+    /// Servers reach each other at these addresses of this machine, each with the same ports.
+    pub fn addresses(mut self, addresses: &[IpAddr]) -> ClusterSetup {
+        self.addresses = addresses.to_vec();
         self
     }
 
@@ -258,8 +266,15 @@ impl Cluster {
                     .find(|(pair, _)| *pair == (node.id, other.id))
                     .map_or([other.quorum_port, other.election_port], |(_, ports)| *ports);
                 let role = if other.is_observer { ":observer" } else { "" };
-                let host = other.host.as_ref().map_or(LOCAL, |host| host.peer_ip);
-                text.push_str(&format!("server.{}={host}:{quorum}:{election}{role}\n", other.id));
+                let mut ips = self.setup.addresses.clone();
+                if ips.is_empty() {
+                    ips.push(other.host.as_ref().map_or(LOCAL, |host| host.peer_ip).into());
+                }
+                let addresses: Vec<String> = ips
+                    .iter()
+                    .map(|ip| format!("{}:{election}{role}", SocketAddr::new(*ip, quorum)))
+                    .collect();
+                text.push_str(&format!("server.{}={}\n", other.id, addresses.join("|")));
             }
             for (index, group) in self.setup.groups.iter().enumerate() {
                 text.push_str(&format!("group.{}={group}\n", index + 1));

@@ -1,5 +1,7 @@
 //! Ensembles of zabkeeper and Java's servers together, in every combination of roles.
 
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+
 use zabkeeper::client::ZooKeeper;
 
 use crate::cluster::{Cluster, ClusterSetup};
@@ -100,6 +102,45 @@ fn zabkeeper_takes_back_what_java_never_heard_of() {
 #[test]
 fn java_takes_back_what_zabkeeper_never_heard_of() {
     sync(&[Z, Z, J]);
+}
+
+/// Whether this machine speaks IPv6; says so if not.
+fn has_ipv6() -> bool {
+    let has_it = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
+    if !has_it {
+        eprintln!("skipped: no IPv6");
+    }
+    has_it
+}
+
+/// The leader is replaced three times.
+fn check_each_leads(setup: &ClusterSetup) {
+    let mut cluster = Cluster::start(setup);
+    for round in 0..3 {
+        let leader = cluster.await_leader(&[1, 2, 3]);
+        create(&mut cluster.node(leader % 3 + 1).client(20_000), &format!("/{round}"), b"");
+        cluster.restart(leader);
+        cluster.await_serving(&[1, 2, 3]);
+    }
+    stop_and_compare(&mut cluster);
+}
+
+#[test]
+fn servers_reach_each_other_by_ipv6() {
+    let setup = ClusterSetup::new(&[Z, J, Z]).addresses(&[Ipv6Addr::LOCALHOST.into()]);
+    if has_ipv6() && setup.is_possible() {
+        check_each_leads(&setup);
+    }
+}
+
+#[test]
+fn servers_may_have_addresses_of_both_families() {
+    let setup = ClusterSetup::new(&[Z, Z, Z])
+        .property("zookeeper.multiAddress.enabled=true")
+        .addresses(&[Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()]);
+    if has_ipv6() {
+        check_each_leads(&setup);
+    }
 }
 
 #[test]
