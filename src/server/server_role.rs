@@ -42,8 +42,8 @@ pub trait ServerRole: Send + Sync {
         false
     }
 
-    /// `sync` waits for its turn among the ensemble's commits, as writes do. True on learners; asked
-    /// once, when the server is made.
+    /// `sync` waits for its turn among the ensemble's commits, as writes do. True in an ensemble;
+    /// asked once, when the server is made.
     fn forwards_sync(&self) -> bool {
         false
     }

@@ -491,6 +491,12 @@ impl Leader {
         self.carry_out(&mut state, actions);
     }
 
+    /// Returns when what learners were told to commit was handed to the own chain as well. A client of
+    /// a learner may know it already, and one of ours that asks for a sync must see it.
+    pub fn await_commits_under_way(&self) {
+        drop(self.state.lock());
+    }
+
     /// Looks again for quorums, with the help of an oracle.
     pub fn revalidate_outstanding(&self) {
         let mut actions = Vec::new();

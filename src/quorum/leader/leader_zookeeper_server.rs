@@ -70,6 +70,15 @@ impl ServerRole for LeaderRole {
         self.peer().my_id().0
     }
 
+    /// It goes through the chain, behind what is committed and not applied yet.
+    fn forwards_sync(&self) -> bool {
+        true
+    }
+
+    fn forwards_writes(&self) -> bool {
+        false
+    }
+
     fn checks_writes_eagerly(&self) -> bool {
         true
     }

@@ -4,7 +4,9 @@
 //! Runs on the thread that prepares. Deliberate differences: requests of learners are not handed to
 //! the CommitProcessor, where nobody waits for them (Java's
 //! `forward_learner_requests_to_commit_processor_disabled`, off by default, without a difference
-//! that can be seen); what cannot be proposed is not logged either.
+//! that can be seen); what cannot be proposed is not logged either; a sync of an own client waits until
+//! the own chain has all commits that learners were told of (in Java one of their clients may know
+//! of a write that a sync here does not show).
 
 use std::sync::Arc;
 
@@ -57,12 +59,17 @@ impl RequestProcessor for ProposalRequestProcessor {
         let mut own = Vec::new();
         let mut entries = Vec::new();
         for request in requests.drain(..) {
-            if request.is_of_learner() && request.body.op_code() == Some(OpCode::Sync) {
-                // Behind everything that came before it.
-                self.commit_processor.process_requests(&mut own);
-                self.propose(&mut entries);
-                self.leader.process_sync(request.owner);
-                continue;
+            if request.body.op_code() == Some(OpCode::Sync) {
+                if !request.is_of_learner() {
+                    // It is answered in its place in the own chain, which must have what others know.
+                    self.leader.await_commits_under_way();
+                } else {
+                    // Behind everything that came before it.
+                    self.commit_processor.process_requests(&mut own);
+                    self.propose(&mut entries);
+                    self.leader.process_sync(request.owner);
+                    continue;
+                }
             }
             entries.extend(request.entry.clone());
             if request.is_of_learner() {
