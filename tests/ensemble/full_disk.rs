@@ -6,11 +6,12 @@ use std::fs;
 use zabkeeper::client::ZooKeeper;
 use zabkeeper::proto::{Acl, CreateMode};
 
-use crate::cluster::{Cluster, ClusterSetup};
+use crate::cluster::{Cluster, ClusterSetup, ELECTION_PATIENCE};
 use crate::failures::{WRITES, check};
 use crate::load::Load;
 use crate::scenarios::stop_and_compare;
 use crate::support::server::Target::Zabkeeper as Z;
+use crate::support::wait_until;
 
 const IDS: [usize; 3] = [1, 2, 3];
 /// More than any test here needs.
@@ -63,6 +64,19 @@ fn full_disks_under_load_lose_nothing_and_are_told() {
             cluster.start_node(id);
             load.await_progress(cluster, WRITES);
         }
+        // Disks of the same size are full at the same time.
+        for id in cluster.ids() {
+            cluster.disk(id).leave(32 << 10);
+        }
+        let quorum_has_ended = wait_until(ELECTION_PATIENCE, || {
+            let left = IDS.iter().filter(|id| cluster.node_mut(**id).is_running()).count();
+            (left < 2).then_some(())
+        });
+        assert!(quorum_has_ended.is_some(), "{}", cluster.report());
+        for id in cluster.ids() {
+            cluster.disk(id).resize(ROOM);
+        }
+        cluster.start_all();
     });
 }
 
