@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 
+use zabkeeper::compare::words::numbers_masked;
 use zabkeeper::jute::Jute;
 use zabkeeper::proto::{Acl, OpCode};
 
-use crate::support::peer::{Story, create};
-use crate::support::server::{Target, TestServer, targets};
+use crate::support::both::check_lines;
+use crate::support::peer::{Story, create, op_children, op_create, op_delete, op_get, op_set};
+use crate::support::server::{Setup, Target, TestServer, targets};
 use crate::support::wait_until;
 use crate::{DEFAULTS, PLAIN, story};
 
@@ -28,35 +30,6 @@ fn mask(server: &TestServer, text: &str) -> String {
         lines.push(line);
     }
     lines.join("\n")
-}
-
-fn numbers_masked(line: &str) -> String {
-    let mut out = String::new();
-    let mut rest = line;
-    while let Some(first) = rest.chars().next() {
-        let hex = rest
-            .strip_prefix("0x")
-            .map_or(0, |tail| tail.chars().take_while(char::is_ascii_hexdigit).count());
-        let negative = rest.strip_prefix('-').is_some_and(|tail| {
-            tail.starts_with(|c: char| c.is_ascii_digit()) && out.ends_with(['=', '\t', ' ', '/'])
-        });
-        if hex > 0 {
-            out.push_str("0x#");
-            rest = &rest[2 + hex..];
-        } else if first.is_ascii_digit() || negative {
-            let end = rest[1..]
-                .find(|c: char| !c.is_ascii_digit() && c != '.')
-                .map_or(rest.len(), |end| end + 1);
-            let number = rest[..end].trim_end_matches('.');
-            // Addresses keep their form.
-            out.push_str(if number == "127.0.0.1" { number } else { "#" });
-            rest = &rest[number.len()..];
-        } else {
-            out.push(first);
-            rest = &rest[first.len_utf8()..];
-        }
-    }
-    out
 }
 
 fn note_word(s: &Story<'_>, word: &str) {
@@ -419,4 +392,62 @@ fn mntr_values_follow_what_happens() {
             assert_eq!(value("zk_global_sessions"), 1.0);
         });
     }
+}
+
+/// Values and all: what is read, what is written, what a start reads from the log, and quotas.
+#[test]
+fn bytes_are_counted_by_namespace() {
+    check_lines("bytes_are_counted_by_namespace", &|target| {
+        let setup = Setup::new(&["4lw.commands.whitelist=mntr", "extendedTypesEnabled=true"], &[]);
+        let mut server = TestServer::start(target, &setup);
+        let mut lines = Vec::new();
+        let counts = |server: &TestServer, lines: &mut Vec<String>| {
+            let mut counts = mntr(server);
+            counts.retain(|(key, _)| key.contains("_per_namespace"));
+            counts.sort();
+            lines.extend(counts.into_iter().map(|(key, value)| format!("{key} {value}")));
+        };
+        {
+            let s = Story::new(&server);
+            let mut a = s.client("a");
+            a.create("/a", "0123456789", 0);
+            a.create("/a/b", "01234", 0);
+            a.create2("/b", "0", 2);
+            a.create_container("/c", 4);
+            a.create_ttl("/d", 5, 1_000_000);
+            a.create("/e", "", 1);
+            a.create("/f", "01234567", 1);
+            a.set("/a", "012", -1);
+            a.set("/a/b", "", -1);
+            a.delete("/a/b", -1);
+            a.delete("/none", -1);
+            a.create("/a", "x", 0);
+            a.set_acl("/a", Acl::open_unsafe(), -1);
+            a.multi(vec![op_create("/m", 0), op_set("/m", "01", -1), op_delete("/m", -1)]);
+            a.multi(vec![op_create("/n", 0), op_delete("/none", -1)]);
+            a.get("/a", false);
+            a.get("/", false);
+            a.get("/none", false);
+            a.exists("/a", false);
+            a.exists("/none", false);
+            a.children("/", false);
+            a.children("/a", false);
+            a.children2("/a", false);
+            a.get_acl("/a");
+            a.multi_read(vec![op_get("/a"), op_children("/a")]);
+            a.all_children_number("/a");
+            a.ephemerals("/");
+            a.create("/zookeeper/quota/a", "", 0);
+            a.create("/zookeeper/quota/a/zookeeper_limits", "count=9,bytes=99", 0);
+            a.create("/zookeeper/quota/a/zookeeper_stats", "count=1,bytes=3", 0);
+            a.create("/a/c", "0", 0);
+            a.close();
+        }
+        counts(&server, &mut lines);
+        lines.push("restarted".to_owned());
+        server.stop();
+        server.restart();
+        counts(&server, &mut lines);
+        lines
+    });
 }
