@@ -8,6 +8,7 @@ use zabkeeper::compare::words::numbers_masked;
 use crate::cluster::{Cluster, ClusterSetup, Node};
 use crate::scenarios::{create, create_ephemeral, start_with_leader_3};
 use crate::support::server::Target::{self, Java, Zabkeeper};
+use crate::support::server::java_home;
 
 const WORDS: &[&str] = &[
     "srvr", "stat", "mntr", "conf", "cons", "dump", "dirs", "envi", "isro", "wchs", "wchc", "wchp",
@@ -19,11 +20,10 @@ type Lines = BTreeMap<(String, &'static str), BTreeSet<String>>;
 
 #[test]
 fn words_of_each_role_have_the_lines_that_java_has() {
-    let setup = |target: Target| ClusterSetup::new(&[target; 3]).observers(&[target]);
-    if !setup(Java).is_possible() {
+    if java_home().is_none() {
         return;
     }
-    let (java, ours) = (lines(&setup(Java)), lines(&setup(Zabkeeper)));
+    let (java, ours) = (lines(Java), lines(Zabkeeper));
     let restarted = &java[&("restarted".to_owned(), "mntr")];
     assert!(restarted.contains("zk_cnt_by1_write_per_namespace"), "{restarted:?}");
     assert_eq!(java.keys().collect::<Vec<_>>(), ours.keys().collect::<Vec<_>>());
@@ -39,9 +39,12 @@ fn words_of_each_role_have_the_lines_that_java_has() {
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
-/// The answers of a leader, a follower and an observer that have all done the same.
-fn lines(setup: &ClusterSetup) -> Lines {
-    let mut cluster = Cluster::prepare(setup);
+/// The answers of a leader, a follower and an observer that have all done the same, then of the
+/// follower alone.
+fn lines(target: Target) -> Lines {
+    let setup =
+        ClusterSetup::new(&[target; 3]).observers(&[target]).property("readonlymode.enabled=true");
+    let mut cluster = Cluster::prepare(&setup);
     start_with_leader_3(&mut cluster);
     let ids = [1, 3, 4];
     let mut clients: Vec<ZooKeeper> =
@@ -57,12 +60,7 @@ fn lines(setup: &ClusterSetup) -> Lines {
     let mut lines = Lines::new();
     for id in ids {
         let node = cluster.node(id);
-        let role = node.mode().unwrap();
-        for word in WORDS {
-            let text = node.word(word).unwrap();
-            let shapes = text.lines().filter_map(|line| shape(word, line)).collect();
-            lines.insert((role.clone(), *word), shapes);
-        }
+        let role = ask(node, &mut lines);
         // The last words have reset what a leader says here.
         let srvr = node.word("srvr").unwrap();
         let sizes = srvr.lines().filter(|line| line.starts_with("Proposal sizes"));
@@ -76,7 +74,25 @@ fn lines(setup: &ClusterSetup) -> Lines {
     let written = text.lines().filter(|line| line.contains("_write_per_namespace"));
     let written = written.filter_map(|line| shape("mntr", line)).collect();
     lines.insert(("restarted".into(), "mntr"), written);
+    for id in [2, 3, 4] {
+        cluster.node_mut(id).stop();
+    }
+    cluster.await_that("the last one serves reads", || {
+        (cluster.node(1).mode().as_deref() == Some("read-only")).then_some(())
+    });
+    assert_eq!(ask(cluster.node(1), &mut lines), "read-only");
     lines
+}
+
+/// Adds the answers to all words; the role.
+fn ask(node: &Node, lines: &mut Lines) -> String {
+    let role = node.mode().unwrap();
+    for word in WORDS {
+        let text = node.word(word).unwrap();
+        let shapes = text.lines().filter_map(|line| shape(word, line)).collect();
+        lines.insert((role.clone(), *word), shapes);
+    }
+    role
 }
 
 /// With what is allocated ahead.
