@@ -3,20 +3,27 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
+use super::port::Port;
+use super::process::Process;
 use crate::client::four_letter_word;
 
 /// `super:secret` as `digest` super user, for every server that is started here.
 pub const SUPER_DIGEST: &str = "super:lK75jTNcA+U9vtVEw5vB51mj/w4=";
 
-/// How long a server may take until it serves.
-const START_MAX: Duration = Duration::from_secs(40);
+/// How long a server may take until it serves: a Java machine under load is slow.
+const START_MAX: Duration = Duration::from_secs(60);
+/// How long it is asked on one connection whether it serves. One that it has accepted while it was
+/// starting need not be answered; the next one is.
+const ASK_MAX: Duration = Duration::from_secs(2);
 /// How long it may take to end when asked to.
 const STOP_MAX: Duration = Duration::from_secs(20);
 
@@ -110,12 +117,13 @@ impl Implementation {
         Ok(Implementation::Zabkeeper { binary })
     }
 
-    fn command(&self, conf: &Path, properties: &[String]) -> Command {
-        let defines = properties.iter().map(|property| format!("-D{property}"));
+    /// What starts a server with this configuration file, and what of `setup` is not in it.
+    pub fn command(&self, conf: &Path, setup: &Setup) -> Command {
+        let defines = setup.properties.iter().map(|property| format!("-D{property}"));
         match self {
             Implementation::Java { home } => {
                 let mut java = java_command(home);
-                java.args(defines);
+                java.args(&setup.jvm).args(defines);
                 java.arg("org.apache.zookeeper.server.quorum.QuorumPeerMain").arg(conf);
                 java
             }
@@ -138,8 +146,13 @@ pub fn java_command(home: &Path) -> Command {
     if logging.exists() {
         java.arg(format!("-Dlog4j2.configurationFile={}", logging.display()));
     }
-    java.arg("-cp").arg(format!("{0}/lib/*:{0}/conf", home.display()));
+    java.arg("-cp").arg(class_path(home));
     java
+}
+
+/// The class path of an unpacked release.
+pub fn class_path(home: &Path) -> String {
+    format!("{0}/lib/*:{0}/conf", home.display())
 }
 
 /// How a server is to be started.
@@ -151,6 +164,8 @@ pub struct Setup {
     pub properties: Vec<String>,
     /// `tickTime` in ms; 0 means 500.
     pub tick_ms: u32,
+    /// Options of the virtual machine, for Java's server.
+    pub jvm: Vec<String>,
 }
 
 impl Setup {
@@ -159,7 +174,7 @@ impl Setup {
         Setup {
             conf: conf.iter().map(|line| (*line).into()).collect(),
             properties: properties.iter().map(|line| (*line).into()).collect(),
-            tick_ms: 0,
+            ..Setup::default()
         }
     }
 
@@ -175,15 +190,10 @@ impl Setup {
 pub struct Server {
     implementation: Implementation,
     setup: Setup,
-    port: u16,
+    port: Option<Port>,
     dir: PathBuf,
     owns_dir: bool,
-    running: Option<Running>,
-}
-
-struct Running {
-    child: Child,
-    watchdog: Child,
+    running: Option<Process>,
 }
 
 impl Server {
@@ -193,7 +203,7 @@ impl Server {
         let mut server = Server {
             implementation: implementation.clone(),
             setup: setup.clone(),
-            port: 0,
+            port: None,
             dir,
             owns_dir: true,
             running: None,
@@ -208,7 +218,7 @@ impl Server {
         Server {
             implementation: implementation.clone(),
             setup: setup.clone(),
-            port: 0,
+            port: None,
             dir: dir.to_owned(),
             owns_dir: false,
             running: None,
@@ -220,9 +230,9 @@ impl Server {
         &self.implementation
     }
 
-    /// Where clients connect.
+    /// Where clients connect, from the first start on.
     pub fn addr(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.port))
+        self.port.as_ref().map_or(SocketAddr::from(([127, 0, 0, 1], 0)), Port::addr)
     }
 
     /// The directory of zoo.cfg, the log and `data`.
@@ -242,51 +252,39 @@ impl Server {
 
     /// Process id while running.
     pub fn pid(&self) -> Option<u32> {
-        self.running.as_ref().map(|running| running.child.id())
+        self.running.as_ref().map(Process::id)
     }
 
     /// False when it was stopped or has ended by itself.
     pub fn is_running(&mut self) -> bool {
-        match self.running.as_mut().map(|running| running.child.try_wait()) {
-            None => false,
-            Some(Ok(None)) => true,
-            Some(_) => {
-                self.end_watchdog();
-                false
-            }
-        }
+        self.running.is_some() && self.ended().is_none()
+    }
+
+    /// How it has ended by itself.
+    fn ended(&mut self) -> Option<ExitStatus> {
+        let status = self.running.as_mut()?.ended()?;
+        self.running = None;
+        Some(status)
     }
 
     /// Starts a stopped server again on the same data; waits until it serves.
     pub fn restart(&mut self) -> Result<(), LaunchError> {
-        let mut why = String::from("no free port found");
-        for _ in 0..5 {
-            self.spawn()?;
-            let deadline = Instant::now() + START_MAX;
-            loop {
-                let ended = self.running.as_mut().and_then(|running| running.child.try_wait().ok());
-                if let Some(status) = ended.flatten() {
-                    self.end_watchdog();
-                    why = format!("exit status {status}");
-                    break;
-                }
-                let answer = four_letter_word(self.addr(), "srvr", Duration::from_secs(5));
-                if answer.is_ok_and(|text| text.contains("Mode: ")) {
-                    return Ok(());
-                }
-                if Instant::now() > deadline {
-                    self.kill();
-                    return Err(self.dead("no answer to srvr".into()));
-                }
-                std::thread::sleep(Duration::from_millis(15));
+        self.spawn()?;
+        let deadline = Instant::now() + START_MAX;
+        loop {
+            if let Some(status) = self.ended() {
+                return Err(self.dead(format!("exit status {status}")));
             }
-            // The port was free when it was chosen; another process may have been faster.
-            let log = self.log_tail();
-            if !log.contains("already in use") && !log.contains("AddrInUse") {
-                break;
+            let answer = four_letter_word(self.addr(), "srvr", ASK_MAX);
+            if answer.is_ok_and(|text| text.contains("Mode: ")) {
+                return Ok(());
             }
+            if Instant::now() > deadline {
+                self.kill();
+                return Err(self.dead(format!("no answer to srvr in {} s", START_MAX.as_secs())));
+            }
+            std::thread::sleep(Duration::from_millis(15));
         }
-        Err(self.dead(why))
     }
 
     fn dead(&self, why: String) -> LaunchError {
@@ -295,13 +293,13 @@ impl Server {
 
     fn spawn(&mut self) -> Result<(), LaunchError> {
         self.kill();
-        self.port = free_port()?;
+        let claimed = Port::claim().map_err(|e| LaunchError::Io("a free port".into(), e))?;
+        let port = self.port.insert(claimed).number();
         let conf = self.dir.join(format!("{}.cfg", self.implementation));
         let tick = if self.setup.tick_ms == 0 { 500 } else { self.setup.tick_ms };
         let data = self.dir.join("data");
         let mut text = format!(
-            "clientPort={}\nclientPortAddress=127.0.0.1\ndataDir={}\ntickTime={tick}\n",
-            self.port,
+            "clientPort={port}\nclientPortAddress=127.0.0.1\ndataDir={}\ntickTime={tick}\n",
             data.display(),
         );
         if matches!(self.implementation, Implementation::Java { .. }) {
@@ -320,48 +318,22 @@ impl Server {
         let path = self.log_path();
         let log = File::options().create(true).append(true).open(&path).map_err(io(&path))?;
         let copy = log.try_clone().map_err(io(&path))?;
-        let child = self
-            .implementation
-            .command(&conf, &self.setup.properties)
-            .current_dir(&self.dir)
-            .stdin(Stdio::null())
-            .stdout(copy)
-            .stderr(log)
-            .spawn()
+        let mut command = self.implementation.command(&conf, &self.setup);
+        command.current_dir(&self.dir).stdin(Stdio::null()).stdout(copy).stderr(log);
+        let leaves = self.owns_dir.then_some(&*self.dir);
+        let process = Process::spawn(&mut command, leaves)
             .map_err(|e| LaunchError::Io(self.implementation.to_string(), e))?;
-        // The watchdog's standard input ends with this process, however that ends.
-        let (kill, dir) = ("read line && exit; kill -9 \"$1\"; rm -rf \"$2\"", &self.dir);
-        let watchdog = Command::new("sh")
-            .args(["-c", kill, "watchdog"])
-            .arg(child.id().to_string())
-            .arg(if self.owns_dir { dir.as_os_str() } else { "".as_ref() })
-            .stdin(Stdio::piped())
-            .spawn()
-            .map_err(|e| LaunchError::Io("sh".into(), e))?;
-        self.running = Some(Running { child, watchdog });
+        self.running = Some(process);
         Ok(())
-    }
-
-    fn end_watchdog(&mut self) {
-        if let Some(mut running) = self.running.take() {
-            if let Some(mut stdin) = running.watchdog.stdin.take() {
-                let _ = stdin.write_all(b"done\n"); // It may be gone: then there is nothing to end.
-            }
-            let _ = running.watchdog.wait(); // Likewise.
-            let _ = running.child.wait(); // Likewise.
-        }
     }
 
     /// SIGTERM, then waits for the end; SIGKILL when that does not help. `None` when it did not run
     /// or had to be killed.
     pub fn stop(&mut self) -> Option<ExitStatus> {
-        let running = self.running.as_mut()?;
-        let pid = rustix::process::Pid::from_child(&running.child);
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM); // It may be gone.
+        let _ = self.running.as_ref()?.signal(Signal::TERM); // It may be gone.
         let deadline = Instant::now() + STOP_MAX;
         while Instant::now() < deadline {
-            if let Ok(Some(status)) = running.child.try_wait() {
-                self.end_watchdog();
+            if let Some(status) = self.ended() {
                 return Some(status);
             }
             std::thread::sleep(Duration::from_millis(10));
@@ -372,10 +344,7 @@ impl Server {
 
     /// SIGKILL.
     pub fn kill(&mut self) {
-        if let Some(running) = self.running.as_mut() {
-            let _ = running.child.kill(); // It may have ended by itself.
-            self.end_watchdog();
-        }
+        self.running = None;
     }
 
     /// Removes the data of a stopped server.
@@ -415,14 +384,6 @@ impl Drop for Server {
             let _ = fs::remove_dir_all(&self.dir); // The end of a temporary directory.
         }
     }
-}
-
-/// A port that is free now.
-pub fn free_port() -> Result<u16, LaunchError> {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .map(|addr| addr.port())
-        .map_err(|e| LaunchError::Io("a free port".into(), e))
 }
 
 /// A new directory among the temporary ones.

@@ -19,6 +19,8 @@ pub mod launch;
 pub mod mask;
 pub mod output;
 pub mod pair;
+pub mod port;
+pub mod process;
 pub mod random;
 pub mod record;
 pub mod recording;

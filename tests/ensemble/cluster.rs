@@ -5,16 +5,16 @@
 //! killed; so is everything when the test process ends, however that happens.
 
 use std::fs::{self, File};
-use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tempfile::TempDir;
 use zabkeeper::client::{ClientError, ZooKeeper};
+use zabkeeper::compare::process::Process;
 use zabkeeper::persistence::disk::RealDisk;
 use zabkeeper::persistence::{FileTxnSnapLog, Sessions, SnapLogOptions};
 use zabkeeper::proto::Zxid;
@@ -23,11 +23,10 @@ use zabkeeper::tree::{DataTree, TreeOptions};
 use crate::netns::{Host, Hosts};
 use crate::ports;
 use crate::proxy::{Link, LinkState};
-use crate::support::server::{Target, four_letter_word, java_command, java_home};
+use crate::support::server::{Target, four_letter_word, java_home};
 use crate::support::small_disk::SmallDisk;
 use crate::support::wait_until;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_zabkeeper");
 const LOCAL: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
 /// How long an ensemble may take to serve: a Java machine under load is slow.
@@ -155,12 +154,7 @@ pub struct Node {
     host: Option<Host>,
     /// For this server alone.
     properties: Vec<String>,
-    running: Option<Running>,
-}
-
-struct Running {
-    child: Child,
-    watchdog: Child,
+    running: Option<Process>,
 }
 
 impl Cluster {
@@ -509,64 +503,32 @@ impl Node {
             return;
         }
         let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
-        let defines = properties.iter().chain(&self.properties).map(|text| format!("-D{text}"));
-        let mut command = match self.target {
-            Target::Java => {
-                let mut java = java_command(java_home().expect("there is a Java server"));
-                java.args(defines);
-                java.arg("org.apache.zookeeper.server.quorum.QuorumPeerMain").arg(self.conf_path());
-                java
-            }
-            Target::Zabkeeper => {
-                let mut zabkeeper = Command::new(PROGRAM);
-                zabkeeper.arg("server").arg(self.conf_path()).args(defines);
-                zabkeeper
-            }
-        };
+        let properties = [properties, &self.properties].concat();
+        let mut command = self.target.command(&self.conf_path(), &properties);
         if let Some(host) = &self.host {
             command = host.enter(&command);
         }
-        let child = command
-            .current_dir(&self.dir)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
+        command.current_dir(&self.dir).stdin(Stdio::null());
+        command.stdout(log.try_clone().unwrap()).stderr(log);
+        let process = Process::spawn(&mut command, None)
             .unwrap_or_else(|error| panic!("{} does not start: {error}", self.target));
-        // Its standard input ends with the test process, however that ends.
-        let watchdog = Command::new("sh")
-            .args(["-c", "read line && exit; kill -9 \"$1\"", "watchdog"])
-            .arg(child.id().to_string())
-            .stdin(Stdio::piped())
-            .spawn()
-            .unwrap();
-        self.running = Some(Running { child, watchdog });
+        self.running = Some(process);
     }
 
     /// Whether the process lives, paused or not.
     pub fn is_running(&mut self) -> bool {
-        match self.running.as_mut().map(|running| running.child.try_wait()) {
-            None => false,
-            Some(Ok(None)) => true,
-            Some(_) => {
-                self.reap();
-                false
-            }
-        }
+        self.running.is_some() && self.ended().is_none()
     }
 
-    fn reap(&mut self) -> Option<ExitStatus> {
-        let mut running = self.running.take()?;
-        if let Some(mut stdin) = running.watchdog.stdin.take() {
-            let _ = stdin.write_all(b"done\n"); // It may be gone: then there is nothing to end.
-        }
-        let _ = running.watchdog.wait();
-        running.child.wait().ok()
+    /// How it has ended by itself.
+    fn ended(&mut self) -> Option<ExitStatus> {
+        let status = self.running.as_mut()?.ended()?;
+        self.running = None;
+        Some(status)
     }
 
     fn signal(&self, signal: Signal) {
-        let running = self.running.as_ref().expect("running");
-        kill_process(Pid::from_child(&running.child), signal).unwrap();
+        self.running.as_ref().expect("running").signal(signal).unwrap();
     }
 
     /// SIGTERM, and waits for the end.
@@ -575,31 +537,23 @@ impl Node {
             return None;
         }
         self.signal(Signal::TERM);
-        let ended = wait_until(Duration::from_secs(30), || (!self.is_alive()).then_some(()));
-        if ended.is_none() {
+        let status = wait_until(Duration::from_secs(30), || self.ended());
+        if status.is_none() {
             let log = self.log_tail(60);
             self.kill();
             panic!("{} ({}) ignores SIGTERM\n{log}", self.id, self.target);
         }
-        self.reap()
-    }
-
-    fn is_alive(&mut self) -> bool {
-        self.running.as_mut().is_some_and(|running| matches!(running.child.try_wait(), Ok(None)))
+        status
     }
 
     /// Waits for the end that a server comes to by itself.
     pub fn await_end(&mut self) -> Option<ExitStatus> {
-        wait_until(ELECTION_PATIENCE, || (!self.is_alive()).then_some(()))?;
-        self.reap()
+        wait_until(ELECTION_PATIENCE, || self.ended())
     }
 
     /// SIGKILL.
     pub fn kill(&mut self) {
-        if let Some(running) = &mut self.running {
-            let _ = running.child.kill(); // It may have ended by itself.
-            self.reap();
-        }
+        self.running = None;
     }
 
     /// SIGSTOP, and waits until every thread has stopped: one may be in the disk's hands.
@@ -627,7 +581,7 @@ impl Node {
 
     /// The process id.
     pub fn pid(&self) -> Option<u32> {
-        self.running.as_ref().map(|running| running.child.id())
+        self.running.as_ref().map(Process::id)
     }
 
     /// What the kernel calls its threads: the first 15 bytes of their names.
@@ -767,6 +721,7 @@ fn copy_files(from: &Path, to: &Path) {
 
 impl Drop for Node {
     fn drop(&mut self) {
+        // Before its disk goes.
         self.kill();
     }
 }

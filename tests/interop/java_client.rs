@@ -5,7 +5,9 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use crate::support::server::{class_path, java_command, java_home, java_version, targets};
+use zabkeeper::compare::launch::class_path;
+
+use crate::support::server::{java_command, java_home, java_version, targets};
 use crate::{SHARED, run, skip};
 
 /// The directory of the compiled stories.

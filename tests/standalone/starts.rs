@@ -4,63 +4,53 @@
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use tempfile::TempDir;
+use zabkeeper::compare::port::Port;
+use zabkeeper::compare::process::Process;
 
 use crate::support::both::check_lines;
-use crate::support::server::{Target, four_letter_word, free_port, java_command, java_home};
+use crate::support::server::{Target, four_letter_word, java_command, java_home};
 use crate::support::wire::{Wire, new_session};
 use crate::support::{PATIENCE, wait_until};
 
-/// A started process that ends with the test.
-struct Process(Child);
-
-impl Process {
-    /// `args` as they follow `zabkeeper server`; `defines` are `name=value`. zabkeeper gets them as
-    /// Java's scripts do, by the environment.
-    fn start(target: Target, directory: &Path, args: &[String], defines: &[&str]) -> Process {
-        let flags: Vec<String> = defines.iter().map(|define| format!("-D{define}")).collect();
-        let mut command = match target {
-            Target::Java => {
-                let mut java = java_command(java_home().expect("there is a Java server"));
-                java.arg("-Dzookeeper.admin.enableServer=false").args(flags);
-                java.arg("org.apache.zookeeper.server.quorum.QuorumPeerMain");
-                java
-            }
-            Target::Zabkeeper => {
-                let mut zabkeeper = Command::new(env!("CARGO_BIN_EXE_zabkeeper"));
-                zabkeeper.arg("server").env("SERVER_JVMFLAGS", flags.join(" "));
-                zabkeeper
-            }
-        };
-        let log = File::create(directory.join("log")).unwrap();
-        command.args(args).current_dir(directory).stdin(Stdio::null());
-        command.stdout(log.try_clone().unwrap()).stderr(log);
-        Process(command.spawn().unwrap())
-    }
-
-    fn wait(&mut self) -> Option<ExitStatus> {
-        wait_until(PATIENCE, || self.0.try_wait().unwrap())
-    }
+/// `args` as they follow `zabkeeper server`; `defines` are `name=value`. zabkeeper gets them as Java's
+/// scripts do, by the environment.
+fn start(target: Target, directory: &Path, args: &[String], defines: &[&str]) -> Process {
+    let flags: Vec<String> = defines.iter().map(|define| format!("-D{define}")).collect();
+    let mut command = match target {
+        Target::Java => {
+            let mut java = java_command(java_home().expect("there is a Java server"));
+            java.arg("-Dzookeeper.admin.enableServer=false").args(flags);
+            java.arg("org.apache.zookeeper.server.quorum.QuorumPeerMain");
+            java
+        }
+        Target::Zabkeeper => {
+            let mut zabkeeper = Command::new(env!("CARGO_BIN_EXE_zabkeeper"));
+            zabkeeper.arg("server").env("SERVER_JVMFLAGS", flags.join(" "));
+            zabkeeper
+        }
+    };
+    let log = File::create(directory.join("log")).unwrap();
+    command.args(args).current_dir(directory).stdin(Stdio::null());
+    command.stdout(log.try_clone().unwrap()).stderr(log);
+    Process::spawn(&mut command, None).unwrap()
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill(); // It may have ended by itself.
-        let _ = self.0.wait();
-    }
+fn wait(process: &mut Process) -> Option<ExitStatus> {
+    wait_until(PATIENCE, || process.ended())
 }
 
 #[test]
 fn short_form_and_flags_of_the_environment() {
     check_lines("short_form_and_flags_of_the_environment", &|target| {
         let directory = TempDir::with_prefix("zabkeeper-test-").unwrap();
-        let port = free_port();
-        let args = [port.to_string(), "data".into(), "700".into(), "2".into()];
+        let port = Port::claim().unwrap();
+        let args = [port.number().to_string(), "data".into(), "700".into(), "2".into()];
         let defines = ["zookeeper.4lw.commands.whitelist=conf,ruok", "zookeeper.maxCnxns=0"];
-        let _server = Process::start(target, directory.path(), &args, &defines);
-        let address = ([127, 0, 0, 1], port).into();
+        let _server = start(target, directory.path(), &args, &defines);
+        let address = port.addr();
         let conf = wait_until(PATIENCE, || {
             four_letter_word(address, "conf").ok().filter(|text| text.contains("tickTime"))
         });
@@ -127,16 +117,17 @@ fn wrong_settings_end_the_start_with_the_code_of_java() {
     let listener = TcpListener::bind("0.0.0.0:0").unwrap();
     let busy = listener.local_addr().unwrap().port().to_string();
     check_lines("wrong_settings_end_the_start_with_the_code_of_java", &|target| {
+        let port = Port::claim().unwrap();
         let try_one = |(conf, names): &(&str, &[&str])| {
             let directory = TempDir::with_prefix("zabkeeper-test-").unwrap();
             let mut text = String::from("dataDir=./data\n");
             if !conf.contains("#clientPort") {
-                text += &format!("clientPort={}\n", free_port());
+                text += &format!("clientPort={}\n", port.number());
             }
             text += &conf.replace("BUSY", &busy);
             fs::write(directory.path().join("zoo.cfg"), text).unwrap();
-            let mut server = Process::start(target, directory.path(), &["zoo.cfg".to_owned()], &[]);
-            let code = server.wait().and_then(|status| status.code());
+            let mut server = start(target, directory.path(), &["zoo.cfg".to_owned()], &[]);
+            let code = wait(&mut server).and_then(|status| status.code());
             let log = fs::read(directory.path().join("log")).unwrap();
             let log = String::from_utf8_lossy(&log);
             if target == Target::Zabkeeper {

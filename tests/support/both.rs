@@ -78,10 +78,7 @@ impl Flavor {
         let server = cell.get_or_init(|| {
             if let Some(name) = self.named {
                 let known = zabkeeper::compare::flavor::Flavor::named(name).expect("a flavour");
-                let setup = known.setup();
-                let (conf, properties, tick_ms) = (setup.conf, setup.properties, setup.tick_ms);
-                let setup = Setup { conf, properties, tick_ms };
-                return Mutex::new(TestServer::start(target, &setup));
+                return Mutex::new(TestServer::start(target, &known.setup()));
             }
             let mut properties = self.properties.to_vec();
             let digest =
@@ -109,9 +106,7 @@ impl Flavor {
         if hides_zxids {
             driver.hide_zxids();
         }
-        for step in &script.steps {
-            driver.step(step);
-        }
+        driver.play(script);
         driver.finish().story(script)
     }
 

@@ -5,13 +5,14 @@
 
 use std::fs::{self, File};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use tempfile::TempDir;
+use zabkeeper::compare::process::Process;
 
 use super::*;
-use crate::support::server::{four_letter_word, java_command, java_home};
+use crate::support::server::{Target, four_letter_word, java_home};
 use crate::support::wait_until;
 
 const CLIENT_PORT: u16 = 2181;
@@ -23,8 +24,7 @@ struct JavaMember {
     sid: i64,
     network: Network,
     dir: TempDir,
-    child: Option<Child>,
-    watchdog: Option<Child>,
+    running: Option<Process>,
 }
 
 impl JavaMember {
@@ -41,7 +41,7 @@ impl JavaMember {
             dir.path().join("data").display()
         );
         fs::write(dir.path().join("zoo.cfg"), text).unwrap();
-        let mut member = JavaMember { sid, network, dir, child: None, watchdog: None };
+        let mut member = JavaMember { sid, network, dir, running: None };
         member.spawn();
         Some(member)
     }
@@ -52,39 +52,20 @@ impl JavaMember {
 
     fn spawn(&mut self) {
         let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
-        let mut java = java_command(java_home().unwrap());
-        if fs::read_to_string(self.dir.path().join("zoo.cfg")).unwrap().contains('|') {
+        let conf = self.dir.path().join("zoo.cfg");
+        let mut properties = Vec::new();
+        if fs::read_to_string(&conf).unwrap().contains('|') {
             // The key of the file comes too late for the lines of the servers.
-            java.arg("-Dzookeeper.multiAddress.enabled=true");
+            properties.push("zookeeper.multiAddress.enabled=true".to_owned());
         }
-        java.arg("org.apache.zookeeper.server.quorum.QuorumPeerMain");
-        let child = java
-            .arg(self.dir.path().join("zoo.cfg"))
-            .current_dir(self.dir.path())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        // Its standard input ends with this process, however that ends.
-        let watchdog = Command::new("sh")
-            .args(["-c", "read line && exit; kill -9 \"$1\"", "watchdog"])
-            .arg(child.id().to_string())
-            .stdin(Stdio::piped())
-            .spawn()
-            .unwrap();
-        (self.child, self.watchdog) = (Some(child), Some(watchdog));
+        let mut java = Target::Java.command(&conf, &properties);
+        java.current_dir(self.dir.path()).stdin(Stdio::null());
+        java.stdout(log.try_clone().unwrap()).stderr(log);
+        self.running = Some(Process::spawn(&mut java, None).unwrap());
     }
 
     fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill(); // It may have ended by itself.
-            let _ = child.wait();
-        }
-        if let Some(mut watchdog) = self.watchdog.take() {
-            let _ = watchdog.kill();
-            let _ = watchdog.wait();
-        }
+        self.running = None;
     }
 
     fn mode(&self) -> Option<String> {
@@ -109,12 +90,6 @@ impl JavaMember {
     fn log(&self) -> String {
         let log = fs::read(self.log_path()).unwrap_or_default();
         String::from_utf8_lossy(&log).into_owned()
-    }
-}
-
-impl Drop for JavaMember {
-    fn drop(&mut self) {
-        self.kill();
     }
 }
 

@@ -6,6 +6,7 @@ use zabkeeper::common::exit_code::ExitCode;
 use zabkeeper::common::thread;
 
 use super::*;
+use crate::ports;
 use crate::support::wait_until;
 
 fn ensemble(config: &str, sids: &[i64]) -> Vec<Node> {
@@ -119,7 +120,7 @@ fn servers_find_each_other_by_ipv6() {
         eprintln!("skipped: there is no IPv6 here");
         return;
     }
-    let port = crate::support::server::free_port;
+    let port = ports::claim;
     let config = format!("server.1=[::1]:1:{}\nserver.2=[::1]:1:{}\n", port(), port());
     assert_eq!(leaders(&ensemble(&config, &[1, 2])), [2, 2]);
 }
@@ -127,7 +128,7 @@ fn servers_find_each_other_by_ipv6() {
 #[test]
 fn all_addresses_can_be_listened_on() {
     let config = Network::new().config(&[1, 2], &[]);
-    let port = crate::support::server::free_port();
+    let port = ports::claim();
     let config = config.replacen(&ELECTION_PORT.to_string(), &port.to_string(), 1);
     let mut first = TestPeer::new(1, &config);
     first.settings.quorum_listen_on_all_ips = true;
