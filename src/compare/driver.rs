@@ -22,7 +22,6 @@ pub const PATIENCE: Duration = Duration::from_secs(15);
 /// A script under way against one server.
 pub struct Driver {
     addr: SocketAddr,
-    patience: Duration,
     peers: HashMap<Arc<str>, Peer>,
     /// Sessions that have to be closed in the end.
     opened: Vec<(i64, [u8; 16])>,
@@ -59,7 +58,6 @@ impl Driver {
     pub fn new(addr: SocketAddr) -> Driver {
         Driver {
             addr,
-            patience: PATIENCE,
             peers: HashMap::new(),
             opened: Vec::new(),
             joined: Joined::default(),
@@ -68,20 +66,9 @@ impl Driver {
         }
     }
 
-    /// With another longest wait than [`PATIENCE`].
-    pub fn patience(mut self, patience: Duration) -> Driver {
-        self.patience = patience;
-        self
-    }
-
     /// From here on zxids are masked; at the beginning it also saves the ping that asks for the first.
     pub fn hide_zxids(&mut self) {
         self.transcript.names.hides_zxids = true;
-    }
-
-    /// What has come so far.
-    pub fn transcript(&self) -> &Transcript {
-        &self.transcript
     }
 
     /// For what is added to it from elsewhere.
@@ -94,9 +81,14 @@ impl Driver {
         self.peers.get(who).and_then(|peer| peer.session)
     }
 
-    /// Takes a step; the entries that it made. Requests that are joined with the next make none.
-    pub fn step(&mut self, step: &Step) -> &[Entry] {
-        let from = self.transcript.entries.len();
+    /// Takes all steps of a script.
+    pub fn play(&mut self, script: &Script) {
+        for step in &script.steps {
+            self.step(step);
+        }
+    }
+
+    fn step(&mut self, step: &Step) {
         let who: Arc<str> = Arc::from(&*step.who);
         let goes_on =
             matches!(step.action, Action::Send(_)) && self.joined.who.as_ref() == Some(&who);
@@ -116,7 +108,7 @@ impl Driver {
             }
             Action::Send(call) => self.send(&who, call),
             Action::Raw(bytes) => self.raw(&who, bytes),
-            Action::Receive => self.receive(&who, self.patience),
+            Action::Receive => self.receive(&who, PATIENCE),
             Action::Ends => self.ends(&who),
             Action::Event(limit) => self.receive(&who, *limit),
             Action::Cut => {
@@ -136,7 +128,7 @@ impl Driver {
             }
             Action::Word(word) => {
                 self.transcript.operations += 1;
-                let seen = match four_letter_word(self.addr, word, self.patience) {
+                let seen = match four_letter_word(self.addr, word, PATIENCE) {
                     Ok(text) => Seen::Answer { word: word.clone(), text },
                     Err(error) => Seen::Broken(error.to_string()),
                 };
@@ -145,7 +137,6 @@ impl Driver {
             Action::Wait(time) => std::thread::sleep(*time),
         }
         self.step += 1;
-        self.transcript.entries.get(from..).unwrap_or_default()
     }
 
     /// Collects what is still on its way to each session.
@@ -182,7 +173,7 @@ impl Driver {
         let (Some(mut wire), Some((id, _))) = (peer.wire.take(), peer.session) else { return };
         let xid = peer.next_xid;
         if wire.send(&framed_request(xid, OpCode::CloseSession.as_i32(), &[])).is_ok() {
-            while let Received::Frame(frame) = wire.receive(self.patience) {
+            while let Received::Frame(frame) = wire.receive(PATIENCE) {
                 let is_answer = frame.first_chunk::<4>() == Some(&xid.to_be_bytes());
                 if is_answer {
                     self.opened.retain(|(open, _)| *open != id);
@@ -194,17 +185,17 @@ impl Driver {
 
     fn close_the_rest(&mut self) {
         for (id, passwd) in std::mem::take(&mut self.opened) {
-            let Ok(mut wire) = Wire::open(self.addr, self.patience) else { return };
+            let Ok(mut wire) = Wire::open(self.addr, PATIENCE) else { return };
             let hello = old_session(id, &passwd, 4000);
             if wire.send(&frame(&hello.to_bytes())).is_err() {
                 continue;
             }
-            let Received::Frame(answer) = wire.receive(self.patience) else { continue };
+            let Received::Frame(answer) = wire.receive(PATIENCE) else { continue };
             let is_open = ConnectResponse::decode(&mut Input::unbounded(&answer))
                 .is_ok_and(|response| response.session_id != 0);
             let close = framed_request(1, OpCode::CloseSession.as_i32(), &[]);
             if is_open && wire.send(&close).is_ok() {
-                while let Received::Frame(_) = wire.receive(self.patience) {}
+                while let Received::Frame(_) = wire.receive(PATIENCE) {}
             }
         }
     }
@@ -235,7 +226,7 @@ impl Driver {
 
     fn open(&mut self, who: &Arc<str>, hello: &Hello, taken: Option<(i64, [u8; 16])>) {
         self.transcript.operations += 1;
-        let mut wire = match Wire::open(self.addr, self.patience) {
+        let mut wire = match Wire::open(self.addr, PATIENCE) {
             Ok(wire) => wire,
             Err(error) => return self.note(who, Seen::Broken(error.to_string())),
         };
@@ -245,7 +236,7 @@ impl Driver {
         if let Err(error) = wire.send(&frame(&bytes)) {
             return self.note(who, Seen::Broken(error.to_string()));
         }
-        let answer = match wire.receive(self.patience) {
+        let answer = match wire.receive(PATIENCE) {
             Received::Frame(answer) => answer,
             other => return self.note(who, unframed(other)),
         };
@@ -262,7 +253,7 @@ impl Driver {
         }
         self.note(who, Seen::Connected(answer));
         let Some(session) = session else {
-            let end = unframed(wire.receive(self.patience));
+            let end = unframed(wire.receive(PATIENCE));
             return self.note(who, end);
         };
         self.opened.retain(|(id, _)| *id != session.0);
@@ -278,7 +269,7 @@ impl Driver {
     /// Asked for with a ping that is not noted.
     fn first_zxid(&self, wire: &mut Wire) -> Option<i64> {
         wire.send(&framed_request(-2, OpCode::Ping.as_i32(), &[])).ok()?;
-        match wire.receive(self.patience) {
+        match wire.receive(PATIENCE) {
             Received::Frame(frame) => Some(parse(frame).ok()?.header.zxid),
             _ => None,
         }
@@ -353,9 +344,8 @@ impl Driver {
     /// Notes all that comes up to the reply; false when it does not come.
     fn await_reply(&mut self, who: &Arc<str>, awaited: Awaited) -> bool {
         loop {
-            let patience = self.patience;
             let Some(wire) = self.wire(who) else { return false };
-            let frame = match wire.receive(patience) {
+            let frame = match wire.receive(PATIENCE) {
                 Received::Frame(frame) => frame,
                 other => {
                     if other == Received::Closed {
@@ -392,7 +382,7 @@ impl Driver {
     fn raw(&mut self, who: &Arc<str>, bytes: &[u8]) {
         self.transcript.operations += 1;
         if !self.peers.contains_key(who) {
-            match Wire::open(self.addr, self.patience) {
+            match Wire::open(self.addr, PATIENCE) {
                 Ok(wire) => {
                     let peer = Peer { wire: Some(wire), session: None, next_xid: 1 };
                     self.peers.insert(Arc::clone(who), peer);
@@ -452,9 +442,8 @@ impl Driver {
 
     fn ends(&mut self, who: &Arc<str>) {
         loop {
-            let patience = self.patience;
             let Some(wire) = self.wire(who) else { return self.note(who, Seen::Gone) };
-            match wire.receive(patience) {
+            match wire.receive(PATIENCE) {
                 Received::Frame(frame) => {
                     let seen = parse(frame).map_or_else(Seen::Frame, Seen::Packet);
                     self.note(who, seen);
@@ -466,16 +455,6 @@ impl Driver {
             }
         }
     }
-}
-
-/// Takes all steps, closes all sessions and hands over what came.
-pub fn drive(script: &Script, addr: SocketAddr) -> Transcript {
-    let mut driver = Driver::new(addr);
-    for step in &script.steps {
-        driver.step(step);
-    }
-    driver.collect();
-    driver.finish()
 }
 
 fn unframed(received: Received) -> Seen {

@@ -100,9 +100,7 @@ pub fn play(
         None => prepared(side, is_checked).map_err(failed)?,
     };
     let mut driver = Driver::new(side.addr());
-    for step in &script.steps {
-        driver.step(step);
-    }
+    driver.play(script);
     driver.collect();
     let dumped = stage.dump(driver.transcript_mut(), script.steps.len());
     let mut transcript = driver.finish();

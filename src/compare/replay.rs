@@ -79,9 +79,7 @@ pub fn replay_on_both(replay: &Replay, left: &Side, right: &Side) -> anyhow::Res
     let (left, right) = (left.addr(), right.addr());
     let tell = |addr| {
         let mut driver = Driver::new(addr);
-        for step in &script.steps {
-            driver.step(step);
-        }
+        driver.play(script);
         driver.finish()
     };
     let transcripts: Option<(Transcript, Transcript)> = std::thread::scope(|scope| {
