@@ -216,24 +216,19 @@ impl<R: Read> RecordingReader<R> {
             return Ok(None);
         }
         self.input.begin();
-        match self.read_record() {
-            Ok(Some(record)) => {
+        let read = match self.read_record() {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => None,
+            read => read?,
+        };
+        match &read {
+            Some(record) => {
                 self.good_bytes = self.good_bytes.saturating_add(self.input.count);
                 self.last_us = record.at_us;
-                Ok(Some(record))
             }
-            Ok(None) => {
-                let is_clean = self.input.count == 0;
-                self.end = Some(if is_clean { End::Clean } else { End::Torn(self.good_bytes) });
-                Ok(None)
-            }
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                let is_clean = self.input.count == 0;
-                self.end = Some(if is_clean { End::Clean } else { End::Torn(self.good_bytes) });
-                Ok(None)
-            }
-            Err(error) => Err(error),
+            None if self.input.count == 0 => self.end = Some(End::Clean),
+            None => self.end = Some(End::Torn(self.good_bytes)),
         }
+        Ok(read)
     }
 
     /// `None` for what is no record.

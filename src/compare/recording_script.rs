@@ -16,16 +16,12 @@ use std::io;
 use std::time::Duration;
 
 use super::recording::{Kind, Record};
-use super::script::{Action, Call, Hello, Moment, Passwd, Request, Script, SetWatchesAt, Step};
+use super::script::{Action, Call, Hello, Moment, Passwd, Request, Script, Step};
 use super::transcript::{Seen, Transcript};
 use crate::client::{EVENT_XID, NO_SESSION};
-use crate::jute::{Input, Jute, JuteError};
+use crate::jute::{Input, Jute};
 use crate::proto::OpCode;
-use crate::proto::messages::{
-    AuthPacket, ConnectRequest, ConnectResponse, ReplyHeader, RequestHeader, SetWatches,
-    SetWatches2,
-};
-use crate::proto::multi::MultiOperationRecord;
+use crate::proto::messages::{ConnectRequest, ConnectResponse, ReplyHeader, RequestHeader};
 
 /// So many requests go out together at most, and so many bytes.
 const WINDOW_MAX: usize = 256;
@@ -358,74 +354,15 @@ impl Maker {
         self.step(id, Action::Raw(bytes));
     }
 
-    /// The request, or any bytes when it would not be encoded as it was.
+    /// The request, with what a setWatches has seen counted in transactions.
     fn decode(&self, op: i32, body: &[u8]) -> Request {
-        let any = || Request::Any { op, body: body.to_vec() };
-        let Ok((request, is_same)) = self.decode_known(op, body) else { return any() };
-        if is_same { request } else { any() }
-    }
-
-    /// And whether it comes out as it went in.
-    fn decode_known(&self, op: i32, body: &[u8]) -> Result<(Request, bool), JuteError> {
-        let input = &mut Input::unbounded(body);
-        let unknown = JuteError::Value { what: "operation", value: op.into() };
-        let request = match OpCode::from_i32(op).ok_or(unknown.clone())? {
-            OpCode::Create => Request::Create(Jute::decode(input)?),
-            OpCode::Create2 => Request::Create2(Jute::decode(input)?),
-            OpCode::CreateContainer => Request::CreateContainer(Jute::decode(input)?),
-            OpCode::CreateTtl => Request::CreateTtl(Jute::decode(input)?),
-            OpCode::Delete => Request::Delete(Jute::decode(input)?),
-            OpCode::DeleteContainer => Request::DeleteContainer(Jute::decode(input)?),
-            OpCode::Exists => Request::Exists(Jute::decode(input)?),
-            OpCode::GetData => Request::GetData(Jute::decode(input)?),
-            OpCode::SetData => Request::SetData(Jute::decode(input)?),
-            OpCode::GetAcl => Request::GetAcl(Jute::decode(input)?),
-            OpCode::SetAcl => Request::SetAcl(Jute::decode(input)?),
-            OpCode::GetChildren => Request::GetChildren(Jute::decode(input)?),
-            OpCode::GetChildren2 => Request::GetChildren2(Jute::decode(input)?),
-            OpCode::GetEphemerals => Request::GetEphemerals(Jute::decode(input)?),
-            OpCode::GetAllChildrenNumber => Request::GetAllChildrenNumber(Jute::decode(input)?),
-            OpCode::Sync => Request::Sync(Jute::decode(input)?),
-            OpCode::Check => Request::Check(Jute::decode(input)?),
-            OpCode::Multi => Request::Multi(MultiOperationRecord::decode(input)?.ops),
-            OpCode::MultiRead => Request::MultiRead(MultiOperationRecord::decode(input)?.ops),
-            OpCode::AddWatch => Request::AddWatch(Jute::decode(input)?),
-            OpCode::CheckWatches => Request::CheckWatches(Jute::decode(input)?),
-            OpCode::RemoveWatches => Request::RemoveWatches(Jute::decode(input)?),
-            OpCode::Reconfig => Request::Reconfig(Jute::decode(input)?),
-            OpCode::WhoAmI => Request::WhoAmI,
-            OpCode::Ping => Request::Ping,
-            OpCode::CloseSession => Request::CloseSession,
-            OpCode::Auth => {
-                let packet = AuthPacket::decode(input)?;
-                Request::Auth { scheme: packet.scheme, auth: packet.auth }
-            }
-            OpCode::SetWatches => {
-                let seen = SetWatches::decode(input)?;
-                let is_same = seen.to_bytes() == body;
-                let lists = [seen.data_watches, seen.exist_watches, seen.child_watches];
-                let [data, exist, child] = lists;
-                let lists = [data, exist, child, Vec::new(), Vec::new()];
-                let since = self.zxids.moment(seen.relative_zxid);
-                return Ok((Request::SetWatches(SetWatchesAt { since, lists }), is_same));
-            }
-            OpCode::SetWatches2 => {
-                let seen = SetWatches2::decode(input)?;
-                let is_same = seen.to_bytes() == body;
-                let lists = [
-                    seen.data_watches,
-                    seen.exist_watches,
-                    seen.child_watches,
-                    seen.persistent_watches,
-                    seen.persistent_recursive_watches,
-                ];
-                let since = self.zxids.moment(seen.relative_zxid);
-                return Ok((Request::SetWatches2(SetWatchesAt { since, lists }), is_same));
-            }
-            _ => return Err(unknown),
-        };
-        let is_same = request.op() == op && request.body(0) == body;
-        Ok((request, is_same))
+        let mut request = Request::from_wire(op, body);
+        if let Request::SetWatches(at) | Request::SetWatches2(at) = &mut request
+            && let Moment::Absolute(zxid) = at.since
+        {
+            at.since = self.zxids.moment(zxid);
+        }
+        request
     }
 
     fn finish(mut self) -> Replay {
@@ -452,28 +389,16 @@ fn is_word(bytes: &[u8]) -> bool {
 
 /// True for requests whose reply carries the zxid of a transaction of their own, a failed one too.
 fn makes_transaction(op: i32) -> bool {
-    matches!(
-        OpCode::from_i32(op),
-        Some(
-            OpCode::Create
-                | OpCode::Create2
-                | OpCode::CreateContainer
-                | OpCode::CreateTtl
-                | OpCode::Delete
-                | OpCode::DeleteContainer
-                | OpCode::SetData
-                | OpCode::SetAcl
-                | OpCode::Multi
-                | OpCode::Reconfig
-                | OpCode::CloseSession
-        )
-    )
+    let op = OpCode::from_i32(op);
+    op.is_some_and(|op| op.is_change() || op == OpCode::CloseSession)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::messages::{ExistsRequest, SetDataRequest, WatcherEvent};
+    use crate::proto::messages::{
+        AuthPacket, ExistsRequest, SetDataRequest, SetWatches, WatcherEvent,
+    };
 
     /// A recording that is told in few words.
     #[derive(Default)]
