@@ -53,6 +53,20 @@ pub struct Said<'a> {
 
 const SEVEN: &str = "ARCHITECTURE.md, 7";
 
+/// Documented, and shown by no script.
+const UNSHOWN: Deliberate = Deliberate {
+    id: "",
+    reason: "",
+    reference: SEVEN,
+    scenario: "",
+    is_certain: false,
+    skews_zxids: false,
+    matches: |_| false,
+};
+
+/// Shown by its scenario, each time.
+const SHOWN: Deliberate = Deliberate { is_certain: true, ..UNSHOWN };
+
 /// All of them.
 pub const TABLE: &[Deliberate] = &[
     Deliberate {
@@ -60,58 +74,48 @@ pub const TABLE: &[Deliberate] = &[
         reason: "A write whose body cannot be decoded is answered with MARSHALLINGERROR by both. Java \
                  gives it the zxid of the transaction before it, so that one zxid means two things; \
                  here it has a zxid of its own, and all zxids behind it are one higher than Java's.",
-        reference: SEVEN,
         scenario: "malformed/undecodable_create",
-        is_certain: true,
         skews_zxids: true,
         matches: undecodable_write,
+        ..SHOWN
     },
     Deliberate {
         id: "create-session-by-a-client",
         reason: "createSession (-10) sent by a client is accepted by Java: it answers with a second \
                  connect response and changes the session's timeout. Refused here like any unknown \
                  operation: UNIMPLEMENTED, and the connection ends.",
-        reference: SEVEN,
         scenario: "malformed/create_session_by_a_client",
-        is_certain: true,
-        skews_zxids: false,
         matches: create_session,
+        ..SHOWN
     },
     Deliberate {
         id: "create-ttl-without-ttl-flag",
         reason: "createTTL with a flag that is no TTL flag and a negative ttl: Java logs the \
                  transaction, dies of it, and dies again at each start. Refused here with \
                  BADARGUMENTS.",
-        reference: SEVEN,
         scenario: "poison/create_ttl_without_a_ttl_flag",
-        is_certain: true,
-        skews_zxids: false,
         matches: poisonous_ttl,
+        ..SHOWN
     },
     Deliberate {
         id: "null-lists",
         reason: "Null lists in setWatches are answered with MARSHALLINGERROR by Java, after a null \
                  pointer; they are taken as empty lists here. No client sends them.",
-        reference: SEVEN,
         scenario: "malformed/null_lists_and_paths",
-        is_certain: true,
-        skews_zxids: false,
         matches: |case| {
             matches!(case.any_op(), Some(OpCode::SetWatches | OpCode::SetWatches2))
                 && case.has_null()
                 && case.java.code() == Some(Code::MarshallingError)
                 && case.here.code() == Some(Code::Ok)
         },
+        ..SHOWN
     },
     Deliberate {
         id: "null-paths",
         reason: "A null path of setData or setACL is answered with BADARGUMENTS by Java, one of \
                  addWatch is accepted and watches nothing. All are undecodable here \
                  (MARSHALLINGERROR). No client sends them.",
-        reference: SEVEN,
         scenario: "malformed/null_lists_and_paths",
-        is_certain: true,
-        skews_zxids: false,
         matches: |case| {
             let expected = match case.any_op() {
                 Some(OpCode::SetData | OpCode::SetAcl) => Code::BadArguments,
@@ -122,15 +126,14 @@ pub const TABLE: &[Deliberate] = &[
                 && case.java.code() == Some(expected)
                 && case.here.code() == Some(Code::MarshallingError)
         },
+        ..SHOWN
     },
     Deliberate {
         id: "null-acl-in-multi",
         reason: "A null ACL list of a create inside a multi is answered with MARSHALLINGERROR and the \
                  zxid before by Java, and taken as an empty list (INVALIDACL) here. No client sends \
                  it.",
-        reference: SEVEN,
         scenario: "malformed/null_acl_in_a_multi",
-        is_certain: true,
         skews_zxids: true,
         matches: |case| {
             case.any_op() == Some(OpCode::Multi)
@@ -138,59 +141,45 @@ pub const TABLE: &[Deliberate] = &[
                 && case.java.code() == Some(Code::MarshallingError)
                 && case.here.code() == Some(Code::Ok)
         },
+        ..SHOWN
     },
     Deliberate {
         id: "surrogate-pairs",
         reason: "Characters beyond the BMP (in the echo of sync and in ids of ACLs) are written by \
                  Java as two surrogates of three bytes each, which Java itself cannot read back. \
                  Valid UTF-8 here.",
-        reference: SEVEN,
         scenario: "malformed/characters_beyond_the_bmp",
-        is_certain: true,
-        skews_zxids: false,
         matches: surrogates,
+        ..SHOWN
     },
     Deliberate {
         id: "pipelined-behind-set-acl",
         reason: "Requests pipelined behind a setACL are checked by Java against the old list until \
                  the new one is applied, so that the answer depends on timing. They are checked \
                  against the new one here, which is the later of Java's two answers.",
-        reference: SEVEN,
         scenario: "pipelines/behind_a_set_acl",
         is_certain: false,
-        skews_zxids: false,
         matches: behind_set_acl,
+        ..SHOWN
     },
     Deliberate {
         id: "version-minus-one",
         reason: "A version that reaches -1 stays -1 in Java, which matches every check \
                  (ZOOKEEPER-4743); it is skipped here. It takes 2^32 - 1 changes of a node to see it.",
-        reference: SEVEN,
-        scenario: "",
-        is_certain: false,
-        skews_zxids: false,
-        matches: |_| false,
+        ..UNSHOWN
     },
     Deliberate {
         id: "torn-tail",
         reason: "A log whose last record is damaged stops Java's start; here it is a torn tail and is \
                  cut off. Damage before valid records stops both.",
-        reference: SEVEN,
-        scenario: "",
-        is_certain: false,
-        skews_zxids: false,
-        matches: |_| false,
+        ..UNSHOWN
     },
     Deliberate {
         id: "digest-encoding",
         reason: "Java computes the tree's digest over paths in the encoding of the locale, and for \
                  containers made by other means than their own operation a wrong one; always UTF-8 \
                  and always computed from what is applied here. Java then counts digest mismatches.",
-        reference: SEVEN,
-        scenario: "",
-        is_certain: false,
-        skews_zxids: false,
-        matches: |_| false,
+        ..UNSHOWN
     },
     Deliberate {
         id: "fuzzy-snapshot",
@@ -198,21 +187,13 @@ pub const TABLE: &[Deliberate] = &[
                  transaction ahead of their digest (whoever loads them counts one mismatch), and may \
                  refer to ACLs that they lack (ZOOKEEPER-4846); here such nodes are left to the log, and ACLs \
                  are written as of the snapshot's beginning.",
-        reference: SEVEN,
-        scenario: "",
-        is_certain: false,
-        skews_zxids: false,
-        matches: |_| false,
+        ..UNSHOWN
     },
     Deliberate {
         id: "session-id-in-use",
         reason: "After the machine's clock began anew, Java may give a new session an id that is in \
                  use; it is skipped here.",
-        reference: SEVEN,
-        scenario: "",
-        is_certain: false,
-        skews_zxids: false,
-        matches: |_| false,
+        ..UNSHOWN
     },
 ];
 
@@ -285,20 +266,7 @@ impl<'a> Said<'a> {
 }
 
 fn undecodable_write(case: &Case<'_>) -> bool {
-    let is_write = matches!(
-        case.any_op(),
-        Some(
-            OpCode::Create
-                | OpCode::Create2
-                | OpCode::CreateContainer
-                | OpCode::CreateTtl
-                | OpCode::Delete
-                | OpCode::DeleteContainer
-                | OpCode::SetData
-                | OpCode::SetAcl
-                | OpCode::Reconfig
-        )
-    );
+    let is_write = case.any_op().is_some_and(|op| op.is_change() && op != OpCode::Multi);
     let (Some(java), Some(here)) = (case.java.reply(), case.here.reply()) else { return false };
     let code = Code::MarshallingError;
     is_write

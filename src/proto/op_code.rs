@@ -63,4 +63,22 @@ impl OpCode {
     pub fn as_i32(self) -> i32 {
         self as i32
     }
+
+    /// Asks for a change of the tree or of the ensemble: becomes a transaction, also when it fails.
+    /// Without the beginning and the end of sessions, and without the check, a part of a multi.
+    pub fn is_change(self) -> bool {
+        matches!(
+            self,
+            OpCode::Create
+                | OpCode::Create2
+                | OpCode::CreateContainer
+                | OpCode::CreateTtl
+                | OpCode::Delete
+                | OpCode::DeleteContainer
+                | OpCode::SetData
+                | OpCode::SetAcl
+                | OpCode::Multi
+                | OpCode::Reconfig
+        )
+    }
 }

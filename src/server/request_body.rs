@@ -154,22 +154,8 @@ impl RequestBody {
 
     /// True for what becomes a transaction (`Request.isQuorum` without sync).
     pub fn is_write(&self) -> bool {
-        matches!(
-            self.op_code(),
-            Some(
-                OpCode::Create
-                    | OpCode::Create2
-                    | OpCode::CreateContainer
-                    | OpCode::CreateTtl
-                    | OpCode::Delete
-                    | OpCode::DeleteContainer
-                    | OpCode::SetData
-                    | OpCode::SetAcl
-                    | OpCode::Reconfig
-                    | OpCode::Multi
-                    | OpCode::CreateSession
-                    | OpCode::CloseSession
-            )
-        )
+        self.op_code().is_some_and(|op| {
+            op.is_change() || matches!(op, OpCode::CreateSession | OpCode::CloseSession)
+        })
     }
 }

@@ -147,22 +147,8 @@ impl Request {
 
     /// May make a transaction, in some state of the tree.
     pub fn is_write(&self) -> bool {
-        matches!(
-            OpCode::from_i32(self.op()),
-            Some(
-                OpCode::Create
-                    | OpCode::Create2
-                    | OpCode::CreateContainer
-                    | OpCode::CreateTtl
-                    | OpCode::Delete
-                    | OpCode::DeleteContainer
-                    | OpCode::SetData
-                    | OpCode::SetAcl
-                    | OpCode::Multi
-                    | OpCode::Reconfig
-                    | OpCode::Check
-            )
-        )
+        let op = OpCode::from_i32(self.op());
+        op.is_some_and(|op| op.is_change() || op == OpCode::Check)
     }
 }
 
@@ -189,15 +175,15 @@ impl Moment {
 
 impl Request {
     /// The request with this operation and body: typed when the body is exactly what its record
-    /// makes, any bytes otherwise. `base` is the zxid that becomes `+0`.
-    pub fn from_wire(op: i32, body: &[u8], base: i64) -> Request {
-        let typed = Request::decode(op, body, base).ok().flatten();
+    /// makes, any bytes otherwise. What a setWatches has seen stays the zxid that it is.
+    pub fn from_wire(op: i32, body: &[u8]) -> Request {
+        let typed = Request::decode(op, body).ok().flatten();
         typed
-            .filter(|request| request.body(base) == body)
+            .filter(|request| request.body(0) == body)
             .unwrap_or_else(|| Request::Any { op, body: body.to_vec() })
     }
 
-    fn decode(op: i32, body: &[u8], base: i64) -> Result<Option<Request>, JuteError> {
+    fn decode(op: i32, body: &[u8]) -> Result<Option<Request>, JuteError> {
         let input = &mut Input::unbounded(body);
         let Some(op) = OpCode::from_i32(op) else { return Ok(None) };
         Ok(Some(match op {
@@ -223,8 +209,8 @@ impl Request {
             OpCode::AddWatch => Request::AddWatch(Jute::decode(input)?),
             OpCode::CheckWatches => Request::CheckWatches(Jute::decode(input)?),
             OpCode::RemoveWatches => Request::RemoveWatches(Jute::decode(input)?),
-            OpCode::SetWatches => Request::SetWatches(SetWatchesAt::decode(input, 3, base)?),
-            OpCode::SetWatches2 => Request::SetWatches2(SetWatchesAt::decode(input, 5, base)?),
+            OpCode::SetWatches => Request::SetWatches(SetWatchesAt::decode(input, 3)?),
+            OpCode::SetWatches2 => Request::SetWatches2(SetWatchesAt::decode(input, 5)?),
             OpCode::Reconfig => Request::Reconfig(Jute::decode(input)?),
             OpCode::Auth => {
                 let AuthPacket { scheme, auth, .. } = Jute::decode(input)?;
@@ -241,8 +227,8 @@ impl Request {
 }
 
 impl SetWatchesAt {
-    fn decode(input: &mut Input<'_>, count: usize, base: i64) -> Result<Self, JuteError> {
-        let since = Moment::Relative(input.read_i64()?.wrapping_sub(base));
+    fn decode(input: &mut Input<'_>, count: usize) -> Result<Self, JuteError> {
+        let since = Moment::Absolute(input.read_i64()?);
         let mut lists = [const { Vec::new() }; 5];
         for list in lists.iter_mut().take(count) {
             *list = Jute::decode(input)?;

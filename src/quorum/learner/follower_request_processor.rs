@@ -103,22 +103,9 @@ fn is_forwarded(request: &Request) -> bool {
         return false;
     }
     match request.body.op_code() {
-        Some(
-            OpCode::Sync
-            | OpCode::Create
-            | OpCode::Create2
-            | OpCode::CreateTtl
-            | OpCode::CreateContainer
-            | OpCode::Delete
-            | OpCode::DeleteContainer
-            | OpCode::SetData
-            | OpCode::Reconfig
-            | OpCode::SetAcl
-            | OpCode::Multi
-            | OpCode::Check,
-        ) => true,
+        Some(OpCode::Sync | OpCode::Check) => true,
         Some(OpCode::CreateSession | OpCode::CloseSession) => !request.is_local_session,
-        _ => false,
+        op => op.is_some_and(OpCode::is_change),
     }
 }
 
