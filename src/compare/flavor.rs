@@ -97,11 +97,11 @@ pub const FLAVORS: &[Flavor] = &[
         properties: &["znode.container.checkIntervalMs=300"],
         tick_ms: 500,
     },
-    // Sessions of two ticks, so that expiry is seen soon.
+    // Short sessions, so that expiry is seen soon.
     Flavor {
         name: "quick",
-        conf: &["minSessionTimeout=400", "maxSessionTimeout=4000"],
-        properties: &["zookeeper.nio.sessionlessCnxnTimeout=1000"],
+        conf: &["minSessionTimeout=400", "maxSessionTimeout=60000"],
+        properties: &["zookeeper.nio.sessionlessCnxnTimeout=2000"],
         tick_ms: 200,
     },
     // Its server may not survive.

@@ -45,6 +45,8 @@ fn line(name: &str, line: &str) -> Option<String> {
             return Some(line.split('=').next().unwrap_or_default().to_owned());
         }
         "conf" if !line.starts_with("clientPort=") => return Some(line.to_owned()),
+        // Its session is closed, and the connection on its way out: there for a moment, or not.
+        "cons" if line.contains(",lop=CLOS,") => return None,
         _ => {}
     }
     if let Some(version) = line.strip_prefix("Zookeeper version: ") {

@@ -28,3 +28,6 @@ pub static PLAIN: Flavor = Flavor::named("plain");
 
 /// As it comes: nothing configured.
 pub static DEFAULTS: Flavor = Flavor::named("defaults");
+
+/// Short sessions, so that expiry is seen soon.
+pub static QUICK: Flavor = Flavor::named("quick");

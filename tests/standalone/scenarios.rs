@@ -5,13 +5,12 @@ use zabkeeper::compare::deliberate;
 use zabkeeper::compare::scenarios;
 
 use crate::support::both::{Flavor, check_lines};
-use crate::{DEFAULTS, PLAIN};
+use crate::{DEFAULTS, PLAIN, QUICK};
 
 static FRESH: Flavor = Flavor::named("fresh");
 static SMALL: Flavor = Flavor::named("small");
 static ENFORCED: Flavor = Flavor::named("enforced");
 static REAPING: Flavor = Flavor::named("reaping");
-static QUICK: Flavor = Flavor::named("quick");
 static SKIP_ACL: Flavor = Flavor::named("skip_acl");
 
 /// Each scenario of the group whose answers are the same on both sides.

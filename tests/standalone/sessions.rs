@@ -7,17 +7,10 @@ use zabkeeper::jute::{Jute, OutputExt};
 use zabkeeper::proto::messages::ConnectRequest;
 use zabkeeper::proto::{Acl, OpCode};
 
-use crate::support::both::Flavor;
 use crate::support::peer::create;
-use crate::support::wire::{Received, Wire, new_session, old_session, request_frame};
-use crate::{PLAIN, story};
-
-/// Sessions of two ticks, so that expiry is seen soon. Stories about it need no zxids.
-static QUICK: Flavor = Flavor::new(
-    &["minSessionTimeout=400", "maxSessionTimeout=4000"],
-    &["zookeeper.nio.sessionlessCnxnTimeout=1000"],
-)
-.tick(200);
+use crate::support::wire::{Received, new_session, old_session, request_frame};
+use crate::support::{PATIENCE, wait_until};
+use crate::{PLAIN, QUICK, story};
 
 /// `java.util.Random(id ^ 0xB3415C00).nextBytes(16)`, written out once more.
 fn java_random_bytes(id: i64) -> [u8; 16] {
@@ -181,10 +174,11 @@ story!(requests_behind_a_close_have_no_effect on PLAIN, |s| {
 
 /// The time until the server ends a silent session, seen by another client.
 fn time_to_expiry(s: &crate::support::peer::Story<'_>, timeout: i32) -> Duration {
-    let mut watcher = s.client_for("watcher", 4000);
+    let mut watcher = s.client("watcher");
     let mut a = s.client_for("a", timeout);
-    a.create("/t/e", "", 1);
+    // Before the server hears of the session for the last time.
     let begin = Instant::now();
+    a.create("/t/e", "", 1);
     watcher.exists("/t/e", true);
     loop {
         match watcher.wire.receive_within(Duration::from_millis(300)) {
@@ -200,29 +194,29 @@ fn time_to_expiry(s: &crate::support::peer::Story<'_>, timeout: i32) -> Duration
         assert!(begin.elapsed() < Duration::from_secs(20), "never expires");
     }
     let took = begin.elapsed();
-    // The connection ends with the session, and the session stays dead.
+    // The connection ends with the session, and the session stays dead. Java may have ended the
+    // connection before, for its silence: then it still ends whichever has the session now.
+    watcher.wire.send(77, OpCode::Exists.as_i32(), &[&*"/t".to_owned().to_bytes(), &[0]].concat());
+    while watcher.wire.packet().header.xid != 77 {}
     a.expect_closed();
     s.connect("dead", &old_session(a.id, &a.passwd, timeout));
     took
 }
 
 story!(b38_sessions_expire_at_the_next_tick_after_their_timeout on QUICK, |s| {
-    for timeout in [400, 1000] {
+    for timeout in [1000, 2500] {
         let took = time_to_expiry(s, timeout);
-        let at_least = Duration::from_millis(timeout as u64 - 50);
+        let at_least = Duration::from_millis(timeout as u64);
         assert!(took >= at_least, "{timeout} ms expired after {took:?}");
-        // Two ticks late at most, but leave room for a busy machine.
-        assert!(took < at_least + Duration::from_millis(2500), "{timeout} ms took {took:?}");
     }
 });
 
 story!(b38_any_request_keeps_a_session_alive on QUICK, |s| {
-    let mut pinging = s.client_for("pinging", 600);
-    let mut reading = s.client_for("reading", 600);
-    let mut silent = s.client_for("silent", 600);
-    let begin = Instant::now();
-    let mut silent_ended = false;
-    while begin.elapsed() < Duration::from_millis(2500) {
+    let mut pinging = s.client_for("pinging", 2000);
+    let mut reading = s.client_for("reading", 2000);
+    // The youngest, so that the others would have ended before it.
+    let mut silent = s.client_for("silent", 2000);
+    let has_ended = wait_until(PATIENCE, || {
         pinging.wire.send(-2, OpCode::Ping.as_i32(), &[]);
         assert_eq!(pinging.wire.packet().header.xid, -2);
         let mut body = "/t".to_owned().to_bytes();
@@ -230,36 +224,25 @@ story!(b38_any_request_keeps_a_session_alive on QUICK, |s| {
         reading.wire.send(9, OpCode::Exists.as_i32(), &body);
         assert_eq!(reading.wire.packet().header.err, 0);
         // Also the pause between two requests.
-        if pause_or_end(&mut silent.wire, !silent_ended) {
-            silent_ended = true;
-        }
-    }
-    s.note(format!("the silent one has ended: {silent_ended}"));
+        let received = silent.wire.receive_within(Duration::from_millis(150));
+        (received == Received::Closed).then_some(())
+    });
+    assert!(has_ended.is_some(), "the silent one never ends");
+    s.note("the silent one has ended");
     pinging.close();
     reading.close();
 });
 
-/// Waits 150 ms; true when the connection ends meanwhile.
-fn pause_or_end(wire: &mut Wire, is_open: bool) -> bool {
-    let pause = Duration::from_millis(150);
-    if is_open {
-        return wire.receive_within(pause) == Received::Closed;
-    }
-    std::thread::park_timeout(pause);
-    false
-}
-
 story!(a_connection_that_never_says_hello_is_dropped on QUICK, |s| {
+    let begin = Instant::now();
     let mut silent = s.raw();
     let mut slow = s.raw();
     slow.send_raw(&[0, 0]);
-    let mut a = s.client_for("a", 4000);
+    let mut a = s.client("a");
     a.exists("/t", false);
-    let begin = Instant::now();
     assert!(silent.is_closed_by_server());
     assert!(slow.is_closed_by_server());
     let took = begin.elapsed();
-    assert!(took > Duration::from_millis(500), "closed after {took:?} already");
-    assert!(took < Duration::from_secs(5), "closed after {took:?} only");
+    assert!(took > Duration::from_secs(1), "closed after {took:?} already");
     a.exists("/t", false);
 });
