@@ -14,8 +14,6 @@ mod error;
 #[cfg(test)]
 mod fuzzy_tests;
 mod load;
-#[cfg(test)]
-mod measurements;
 mod node_ref;
 mod node_store;
 #[cfg(test)]

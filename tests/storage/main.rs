@@ -7,7 +7,6 @@
 mod crash;
 mod golden;
 mod java;
-mod measure;
 mod model;
 mod real_disk;
 #[path = "../support/small_disk.rs"]

@@ -2,7 +2,6 @@
 //! Each story runs twice: with every transaction applied at once, and with all of them outstanding
 //! until the end, which must give the same answers.
 
-mod measurements;
 mod owners;
 mod transcript;
 
