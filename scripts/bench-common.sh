@@ -1,7 +1,7 @@
-# What the scripts that measure share; not to be run by itself. They set root (the tree), rows (what is
-# wanted), pairs, duration, markdown and json (where the table goes), and for each run pair and work (a
-# directory that is theirs).
-# shellcheck shell=bash disable=SC2154 # They set those.
+# What the scripts that measure share; not to be run by itself. They set root (the tree), rows_all, the
+# defaults of the options, and for each run pair and work (a directory that is theirs); and have the
+# functions usage, make_quick (what --quick means) and own_option.
+# shellcheck shell=bash disable=SC2034,SC2154 # They set those, and read these.
 
 die() {
     echo "$(basename "$0"): $*" >&2
@@ -9,6 +9,47 @@ die() {
 }
 
 say() { echo "$*" >&2; }
+
+# parse_options ARG...: sets rows, pairs, duration, parent, markdown, json and only. For an option that is
+# the script's alone own_option ARG... sets own_words to the words that it takes, or fails.
+parse_options() {
+    local row own_words
+    while (($#)); do
+        case $1 in
+        --rows) rows=${2:?--rows LIST} && rows=${rows//,/ } && shift ;;
+        --pairs) pairs=${2:?--pairs N} && shift ;;
+        --duration) duration=${2:?--duration S} && shift ;;
+        --dir) parent=${2:?--dir DIR} && shift ;;
+        --markdown) markdown=${2:?--markdown FILE} && shift ;;
+        --json) json=${2:?--json FILE} && shift ;;
+        --only) only=${2:?--only KIND} && shift ;;
+        --quick) make_quick ;;
+        --list)
+            printf '%s\n' "${rows_all[@]}"
+            exit
+            ;;
+        -h | --help)
+            usage
+            exit
+            ;;
+        *)
+            if ! own_option "$@"; then
+                usage >&2
+                die "unknown option: $1"
+            fi
+            shift $((own_words - 1))
+            ;;
+        esac
+        shift
+    done
+    [[ $pairs =~ ^[1-9][0-9]*$ ]] || die "--pairs: not a number: $pairs"
+    [[ $duration =~ ^[0-9]+(\.[0-9]+)?$ ]] || die "--duration: not a number: $duration"
+    [[ $only =~ ^(|java|ours|limit)$ ]] || die "--only: java, ours or limit"
+    for row in $rows; do
+        [[ " ${rows_all[*]} " == *" $row "* ]] || die "unknown row: $row (--list names them)"
+    done
+    command -v jq >/dev/null || die "jq is needed to read the reports"
+}
 
 # Sets bin to the binary that is measured, built when missing.
 find_zabkeeper() {

@@ -34,41 +34,14 @@ behind=500000 million=1000000
 # shellcheck source=scripts/bench-common.sh
 . "$root/scripts/bench-common.sh"
 
-while (($#)); do
-    case $1 in
-    --rows) rows=${2:?--rows LIST} && rows=${rows//,/ } && shift ;;
-    --pairs) pairs=${2:?--pairs N} && shift ;;
-    --duration) duration=${2:?--duration S} && shift ;;
-    --kills) kills=${2:?--kills N} && shift ;;
-    --dir) parent=${2:?--dir DIR} && shift ;;
-    --markdown) markdown=${2:?--markdown FILE} && shift ;;
-    --json) json=${2:?--json FILE} && shift ;;
-    --only) only=${2:?--only KIND} && shift ;;
-    --quick) pairs=1 duration=3 warmup=2 kills=3 behind=50000 million=100000 ;;
-    --list)
-        printf '%s\n' "${rows_all[@]}"
-        exit
-        ;;
-    -h | --help)
-        usage
-        exit
-        ;;
-    *)
-        usage >&2
-        die "unknown option: $1"
-        ;;
-    esac
-    shift
-done
-
-[[ $pairs =~ ^[1-9][0-9]*$ ]] || die "--pairs: not a number: $pairs"
+make_quick() { pairs=1 duration=3 warmup=2 kills=3 behind=50000 million=100000; }
+own_option() {
+    [[ $1 == --kills ]] || return 1
+    kills=${2:?--kills N}
+    own_words=2
+}
+parse_options "$@"
 [[ $kills =~ ^[1-9][0-9]*$ ]] || die "--kills: not a number: $kills"
-[[ $duration =~ ^[0-9]+(\.[0-9]+)?$ ]] || die "--duration: not a number: $duration"
-[[ $only =~ ^(|java|ours|limit)$ ]] || die "--only: java, ours or limit"
-for row in $rows; do
-    [[ " ${rows_all[*]} " == *" $row "* ]] || die "unknown row: $row (--list names them)"
-done
-command -v jq >/dev/null || die "jq is needed to read the reports"
 
 find_zabkeeper
 export ZABKEEPER_BIN=$bin JAVA_OPTS=${JAVA_OPTS:--Xmx1g}

@@ -36,74 +36,21 @@ million=1000000 idle_sessions=10000 idle_seconds=40 stall_seconds=40 stall_rate=
 
 # shellcheck source=scripts/bench-common.sh
 . "$root/scripts/bench-common.sh"
+# shellcheck source=scripts/java-common.sh
+. "$root/scripts/java-common.sh"
 
-while (($#)); do
-    case $1 in
-    --rows) rows=${2:?--rows LIST} && rows=${rows//,/ } && shift ;;
-    --pairs) pairs=${2:?--pairs N} && shift ;;
-    --duration) duration=${2:?--duration S} && shift ;;
-    --dir) parent=${2:?--dir DIR} && shift ;;
-    --markdown) markdown=${2:?--markdown FILE} && shift ;;
-    --json) json=${2:?--json FILE} && shift ;;
-    --only) only=${2:?--only KIND} && shift ;;
-    --quick)
-        pairs=1 duration=3 warmup=2 million=100000 idle_sessions=1000 idle_seconds=12
-        stall_seconds=15
-        ;;
-    --list)
-        printf '%s\n' "${rows_all[@]}"
-        exit
-        ;;
-    -h | --help)
-        usage
-        exit
-        ;;
-    *)
-        usage >&2
-        die "unknown option: $1"
-        ;;
-    esac
-    shift
-done
-
-[[ $pairs =~ ^[1-9][0-9]*$ ]] || die "--pairs: not a number: $pairs"
-[[ $duration =~ ^[0-9]+(\.[0-9]+)?$ ]] || die "--duration: not a number: $duration"
-[[ $only =~ ^(|java|ours|limit)$ ]] || die "--only: java, ours or limit"
-for row in $rows; do
-    [[ " ${rows_all[*]} " == *" $row "* ]] || die "unknown row: $row (--list names them)"
-done
-command -v jq >/dev/null || die "jq is needed to read the reports"
+make_quick() {
+    pairs=1 duration=3 warmup=2 million=100000 idle_sessions=1000 idle_seconds=12
+    stall_seconds=15
+}
+own_option() { return 1; }
+parse_options "$@"
 
 # ---------------------------------------------------------------- what is measured
 
 find_zabkeeper
 
-debian_environment=/etc/zookeeper/conf/environment
-java_command=()
-# Sets java_command to run a server with a heap of $1.
-find_java() {
-    local heap=$1
-    if [[ -n ${ZK_JAVA:-} ]]; then
-        java_command=(env "JAVA_OPTS=-Xmx$heap" "$ZK_JAVA" server)
-        return
-    fi
-    local classpath
-    if [[ -n ${ZOOKEEPER_HOME:-} ]]; then
-        compgen -G "$ZOOKEEPER_HOME/lib/*.jar" >/dev/null || die "no jars in $ZOOKEEPER_HOME/lib"
-        classpath="$ZOOKEEPER_HOME/conf:$ZOOKEEPER_HOME/lib/*"
-    elif [[ -f /usr/share/java/zookeeper.jar ]]; then
-        classpath='/usr/share/java/*'
-        if [[ -f $debian_environment ]]; then
-            # shellcheck disable=SC1090 # Debian's own settings, CLASSPATH among them.
-            classpath=$(. "$debian_environment" && echo "${CLASSPATH:-$classpath}")
-        fi
-    else
-        die "no Java ZooKeeper: set ZK_JAVA or ZOOKEEPER_HOME"
-    fi
-    java_command=("${JAVA_HOME:+$JAVA_HOME/bin/}java" "-Xmx$heap" -cp "$classpath"
-        org.apache.zookeeper.server.quorum.QuorumPeerMain)
-}
-[[ $only == ours || $only == limit ]] || find_java 1g
+[[ $only == ours || $only == limit ]] || find_java -Xmx1g
 
 # ---------------------------------------------------------------- a place to work, left clean
 
@@ -169,7 +116,7 @@ start_server() {
     } >"$dir/zoo.cfg"
     local command=("$bin" server)
     if [[ $kind == java ]]; then
-        find_java "$heap"
+        find_java "-Xmx$heap"
         command=("${java_command[@]}")
     fi
     started=$EPOCHREALTIME

@@ -49,6 +49,8 @@ done
 ZOOBINDIR="$(cd "$(dirname "$script")" && pwd -P)"
 # shellcheck source=scripts/zkEnv.sh
 . "$ZOOBINDIR/zkEnv.sh"
+# shellcheck source=scripts/java-common.sh
+. "$ZOOBINDIR/java-common.sh"
 
 die() {
   echo "zkCluster.sh: $*" >&2
@@ -174,44 +176,14 @@ find_port() {
   next_port=$((next_port + 1))
 }
 
-# Sets java_command.
-find_java() {
-  if [ -n "${ZK_JAVA:-}" ]; then
-    java_command=("$ZK_JAVA" server)
-    return
-  fi
-  local classpath logging=()
-  if [ -n "${ZOOKEEPER_HOME:-}" ]; then
-    compgen -G "$ZOOKEEPER_HOME/lib/*.jar" >/dev/null || die "no jars in $ZOOKEEPER_HOME/lib"
-    classpath="$ZOOKEEPER_HOME/lib/*:$ZOOKEEPER_HOME/conf"
-    if [ -f "$ZOOKEEPER_HOME/log4j2.properties" ]; then
-      logging=("-Dlog4j2.configurationFile=$ZOOKEEPER_HOME/log4j2.properties")
-    fi
-  elif [ -f /usr/share/java/zookeeper.jar ]; then
-    classpath='/usr/share/java/*'
-    if [ -f /etc/zookeeper/conf/environment ]; then
-      # shellcheck disable=SC1091 # Debian's own settings, CLASSPATH among them.
-      classpath=$(. /etc/zookeeper/conf/environment && echo "${CLASSPATH:-$classpath}")
-    fi
-  else
-    die "no Java ZooKeeper: set ZK_JAVA or ZOOKEEPER_HOME"
-  fi
-  local options flags
-  read -r -a options <<<"${JAVA_OPTS:--Xmx512m}"
-  read -r -a flags <<<"${SERVER_JVMFLAGS:-}"
-  # Paths are digested in the encoding of the locale; zabkeeper always takes UTF-8.
-  java_command=("${JAVA_HOME:+$JAVA_HOME/bin/}java" -Dfile.encoding=UTF-8 "${options[@]}"
-    ${logging[@]+"${logging[@]}"} ${flags[@]+"${flags[@]}"} -cp "$classpath"
-    org.apache.zookeeper.server.quorum.QuorumPeerMain)
-}
-
 launch() { # ID
-  local node="$dir/$1" run
+  local node="$dir/$1" run options
   if pid_of "$1" >/dev/null; then
     return
   fi
   if [ "$(column "$1" 3)" = java ]; then
-    find_java
+    read -r -a options <<<"${JAVA_OPTS:--Xmx512m} ${SERVER_JVMFLAGS:-}"
+    find_java "${options[@]}"
     run=("${java_command[@]}" "$node/zoo.cfg")
   else
     require_binary || exit 1
