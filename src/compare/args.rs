@@ -56,16 +56,16 @@ pub struct RunArgs {
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub jobs: u32,
     /// Run the script in this file.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", group = "given", conflicts_with_all = CHOICES)]
     pub replay: Option<PathBuf>,
     /// Run this script: steps separated by newlines or by ` / `.
-    #[arg(long, value_name = "STEPS")]
+    #[arg(long, value_name = "STEPS", group = "given", conflicts_with_all = CHOICES)]
     pub script: Option<String>,
     /// The configuration of the servers that `--replay` and `--script` start.
-    #[arg(long, default_value = "random")]
+    #[arg(long, default_value = "random", requires = "given")]
     pub flavor: String,
     /// Print what both sides answer to `--replay` and `--script`, also where it is the same.
-    #[arg(long)]
+    #[arg(long, requires = "given")]
     pub show: bool,
     /// Stop at the first script that shows an unexplained difference.
     #[arg(long)]
@@ -77,6 +77,9 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 }
+
+/// What to run, other than one script.
+const CHOICES: [&str; 2] = ["scenario", "random"];
 
 /// The ways to compare, and their tools.
 #[derive(Debug, Subcommand)]
@@ -234,6 +237,11 @@ mod tests {
         let code = |line: &str| run(line.split_whitespace().map(OsString::from));
         assert_eq!(code("nonsense"), ExitCode::from(2));
         assert_eq!(code("record"), ExitCode::from(2));
+        // What would have no effect.
+        assert_eq!(code("--show"), ExitCode::from(2));
+        assert_eq!(code("--flavor plain --random 1"), ExitCode::from(2));
+        assert_eq!(code("--script x --scenario nodes"), ExitCode::from(2));
+        assert_eq!(code("--script x --replay y"), ExitCode::from(2));
         assert_eq!(code("--help"), ExitCode::SUCCESS);
         assert_eq!(code("report --json no/such/file"), ExitCode::FAILURE);
     }
