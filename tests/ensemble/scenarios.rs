@@ -1,9 +1,6 @@
 //! What tests do with an ensemble more than once.
 
-use std::time::Duration;
-
 use zabkeeper::client::{ClientError, ZooKeeper};
-use zabkeeper::jute::Jute;
 use zabkeeper::proto::messages::CreateRequest;
 use zabkeeper::proto::{Acl, CreateMode, OpCode, Zxid};
 
@@ -35,10 +32,9 @@ pub fn send_create(client: &mut ZooKeeper, path: &str) {
     let request = CreateRequest {
         path: path.to_owned(),
         data: Some(b"lost".as_slice().into()),
-        acl: Acl::open_unsafe().to_vec(),
+        acl: Acl::open_unsafe(),
         flags: 0,
     };
-    assert!(!request.to_bytes().is_empty());
     client.send(OpCode::Create, &request).unwrap();
 }
 
@@ -110,6 +106,3 @@ pub fn retry<T>(
         request(&mut client).ok()
     })
 }
-
-/// Long enough for nothing to happen in a test that shows that it does not.
-pub const A_MOMENT: Duration = Duration::from_millis(300);

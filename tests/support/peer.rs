@@ -1,19 +1,17 @@
 //! The actors of a story: clients whose every request and received packet becomes a line.
 
 use std::cell::{Cell, RefCell};
-use std::fmt::Debug;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use zabkeeper::compare::render::{Names, data};
 use zabkeeper::compare::script::acl_text;
 use zabkeeper::jute::{Buffer, Jute, OutputExt};
 use zabkeeper::proto::messages::{
-    AddWatchRequest, AuthPacket, CheckVersionRequest, CheckWatchesRequest, ConnectRequest,
-    CreateRequest, CreateTtlRequest, DeleteContainerRequest, DeleteRequest, ExistsRequest,
-    GetAclRequest, GetAllChildrenNumberRequest, GetChildrenRequest, GetDataRequest,
-    GetEphemeralsRequest, SetAclRequest, SetDataRequest, SetWatches, SetWatches2, SyncRequest,
+    AddWatchRequest, AuthPacket, CheckVersionRequest, ConnectRequest, CreateRequest,
+    CreateTtlRequest, DeleteContainerRequest, DeleteRequest, ExistsRequest, GetAclRequest,
+    GetAllChildrenNumberRequest, GetChildrenRequest, GetDataRequest, GetEphemeralsRequest,
+    SetAclRequest, SetDataRequest, SyncRequest,
 };
 use zabkeeper::proto::multi::{MultiOp, MultiOperationRecord};
 use zabkeeper::proto::{Acl, OpCode};
@@ -104,7 +102,6 @@ impl<'a> Story<'a> {
             id: response.session_id,
             passwd: response.passwd,
             next_xid: Cell::new(1),
-            last_zxid: 0,
             burst: None,
             log: Rc::clone(&self.log),
         })
@@ -167,7 +164,6 @@ pub struct Peer {
     /// Its password.
     pub passwd: [u8; 16],
     next_xid: Cell<i32>,
-    last_zxid: i64,
     burst: Option<Burst>,
     log: Rc<Log>,
 }
@@ -206,7 +202,6 @@ impl Peer {
                 Received::Nothing => panic!("{}: no reply to xid {xid}", self.name),
             };
             let packet = parse_packet(&frame);
-            self.last_zxid = self.last_zxid.max(packet.header.zxid);
             let line = self.log.names.borrow().packet(op, &packet);
             self.note(format!("< {line}"));
             if packet.header.xid == xid {
@@ -248,11 +243,6 @@ impl Peer {
         self.burst = Some(Burst::default());
     }
 
-    /// Between begin and end of a burst.
-    pub fn is_in_burst(&self) -> bool {
-        self.burst.is_some()
-    }
-
     /// Sends the collected requests in one write, then notes all that comes up to the last reply.
     /// The codes of the replies.
     pub fn end_burst(&mut self) -> Vec<i32> {
@@ -279,21 +269,6 @@ impl Peer {
             Received::Closed => "closed".into(),
             Received::Frame(frame) => format!("not closed but {frame:02x?}"),
             Received::Nothing => "not closed".into(),
-        };
-        self.note(format!("< {line}"));
-    }
-
-    /// The highest zxid that came in a header.
-    pub fn last_zxid(&self) -> i64 {
-        self.last_zxid
-    }
-
-    /// Waits for one event.
-    pub fn event(&mut self, limit: Duration) {
-        let line = match self.wire.receive_within(limit) {
-            Received::Frame(frame) => self.log.names.borrow().packet(0, &parse_packet(&frame)),
-            Received::Closed => "closed".into(),
-            Received::Nothing => "no event".into(),
         };
         self.note(format!("< {line}"));
     }
@@ -407,12 +382,6 @@ impl Peer {
         self.call(OpCode::GetChildren, &body, format!("getChildren {path:?}{}", watching(watch)))
     }
 
-    /// getChildren2.
-    pub fn children2(&mut self, path: &str, watch: bool) -> Option<Packet> {
-        let body = GetChildrenRequest { path: path.into(), watch };
-        self.call(OpCode::GetChildren2, &body, format!("getChildren2 {path:?}{}", watching(watch)))
-    }
-
     /// getAllChildrenNumber.
     pub fn all_children_number(&mut self, path: &str) -> Option<Packet> {
         let body = GetAllChildrenNumberRequest { path: path.into() };
@@ -455,64 +424,10 @@ impl Peer {
         self.call(OpCode::AddWatch, &body, format!("addWatch {path:?} {mode}"))
     }
 
-    /// checkWatches.
-    pub fn check_watches(&mut self, path: &str, watcher_type: i32) -> Option<Packet> {
-        let body = CheckWatchesRequest { path: path.into(), watcher_type };
-        self.call(OpCode::CheckWatches, &body, format!("checkWatches {path:?} {watcher_type}"))
-    }
-
-    /// removeWatches.
-    pub fn remove_watches(&mut self, path: &str, watcher_type: i32) -> Option<Packet> {
-        let body = CheckWatchesRequest { path: path.into(), watcher_type };
-        self.call(OpCode::RemoveWatches, &body, format!("removeWatches {path:?} {watcher_type}"))
-    }
-
-    fn base_zxid(&self) -> i64 {
-        self.log.names.borrow().base_zxid.expect("a story that shows zxids")
-    }
-
-    /// setWatches, relative to the zxid that the story writes as `z+{zxid}`.
-    pub fn set_watches(
-        &mut self,
-        zxid: i64,
-        data: &[&str],
-        exist: &[&str],
-        child: &[&str],
-    ) -> Option<Packet> {
-        let body = SetWatches {
-            relative_zxid: self.base_zxid() + zxid,
-            data_watches: strings(data),
-            exist_watches: strings(exist),
-            child_watches: strings(child),
-        };
-        let label = format!("setWatches z+{zxid} data {data:?} exist {exist:?} child {child:?}");
-        self.exchange(-8, -8, OpCode::SetWatches.as_i32(), &body.to_bytes(), label)
-    }
-
-    /// setWatches2: data, exist, child, persistent, recursive.
-    pub fn set_watches2(&mut self, zxid: i64, lists: [&[&str]; 5]) -> Option<Packet> {
-        let body = SetWatches2 {
-            relative_zxid: self.base_zxid() + zxid,
-            data_watches: strings(lists[0]),
-            exist_watches: strings(lists[1]),
-            child_watches: strings(lists[2]),
-            persistent_watches: strings(lists[3]),
-            persistent_recursive_watches: strings(lists[4]),
-        };
-        let label = format!("setWatches2 z+{zxid} {lists:?}");
-        self.exchange(-8, -8, OpCode::SetWatches2.as_i32(), &body.to_bytes(), label)
-    }
-
     /// multi.
     pub fn multi(&mut self, ops: Vec<MultiOp>) -> Option<Packet> {
         let label = format!("multi {}", names(&ops));
         self.call(OpCode::Multi, &MultiOperationRecord { ops }, label)
-    }
-
-    /// multiRead.
-    pub fn multi_read(&mut self, ops: Vec<MultiOp>) -> Option<Packet> {
-        let label = format!("multiRead {}", names(&ops));
-        self.call(OpCode::MultiRead, &MultiOperationRecord { ops }, label)
     }
 
     /// closeSession; notes the reply and the end of the connection.
@@ -573,25 +488,10 @@ pub fn op_check(path: &str, version: i32) -> MultiOp {
     MultiOp::Check(CheckVersionRequest { path: path.into(), version })
 }
 
-/// getData in a multiRead.
-pub fn op_get(path: &str) -> MultiOp {
-    MultiOp::GetData(GetDataRequest { path: path.into(), watch: false })
-}
-
-/// getChildren in a multiRead.
-pub fn op_children(path: &str) -> MultiOp {
-    MultiOp::GetChildren(GetChildrenRequest { path: path.into(), watch: false })
-}
-
 /// A string and an int: the body of delete, check and their like.
 pub fn string_and_int(text: &str, value: i32) -> Vec<u8> {
     let mut bytes = Vec::new();
     bytes.put_str(text);
     bytes.put_i32(value);
     bytes
-}
-
-/// Shows any value in a note.
-pub fn show(value: &impl Debug) -> String {
-    format!("{value:?}")
 }
