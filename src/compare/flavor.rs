@@ -42,7 +42,7 @@ pub const FLAVORS: &[Flavor] = &[
         conf: &[
             "4lw.commands.whitelist=*",
             "extendedTypesEnabled=true",
-            "minSessionTimeout=1000",
+            "minSessionTimeout=5000",
             "maxSessionTimeout=60000",
         ],
         properties: &["znode.container.checkIntervalMs=3600000"],
