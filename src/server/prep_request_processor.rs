@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, unbounded};
 
 use super::prep::{PrepContext, PrepRequest, PrepState, TrackedSessions, prepare};
 use super::request::Request;
+use super::request_body::RequestBody;
 use super::request_processor::RequestProcessor;
 use super::stage::Stage;
 use super::zookeeper_server::ZooKeeperServer;
@@ -79,6 +80,8 @@ fn prepare_batch(server: &ZooKeeperServer, state: &mut PrepState, batch: &mut [B
         if request.is_throttled {
             continue;
         }
+        let close_started_ms =
+            matches!(request.body, RequestBody::CloseSession).then(time::elapsed_ms);
         let prepared = prepare(
             &mut context,
             &PrepRequest {
@@ -91,6 +94,9 @@ fn prepare_batch(server: &ZooKeeperServer, state: &mut PrepState, batch: &mut [B
                 error: request.error,
             },
         );
+        if let Some(started_ms) = close_started_ms {
+            metrics.close_session_prep_time.add(time::elapsed_ms() - started_ms);
+        }
         request.error = prepared.error;
         request.entry =
             prepared.txn.map(|txn| Arc::new(TxnLogEntry::new(txn.header, txn.txn, txn.digest)));

@@ -184,10 +184,13 @@ impl SyncThread {
         metrics.sync_processor_queue_flush_time_ms.add(flushed_ms - started_ms);
         self.count_sync(&report);
         for request in &self.to_flush {
+            metrics.sync_processor_queue_time_ms.add(started_ms - request.queued_ms);
             metrics.sync_processor_queue_and_flush_time_ms.add(flushed_ms - request.queued_ms);
         }
         self.next.process_requests(&mut self.to_flush);
         self.last_flush_ms = time::elapsed_ms();
+        let metrics = self.server.metrics();
+        metrics.sync_process_time.add(self.last_flush_ms - started_ms);
         Ok(())
     }
 

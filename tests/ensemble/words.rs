@@ -15,6 +15,28 @@ const WORDS: &[&str] = &[
     "hash", "srst", "crst",
 ];
 
+/// What a leader has counted once a client has written, read and gone.
+const COUNTED: &[&str] = &[
+    "cnt_close_session_prep_time",
+    "cnt_election_time",
+    "cnt_fsynctime",
+    "cnt_prep_process_time",
+    "cnt_prep_processor_queue_time_ms",
+    "cnt_propagation_latency",
+    "cnt_proposal_process_time",
+    "cnt_readlatency",
+    "cnt_sync_process_time",
+    "cnt_sync_processor_batch_size",
+    "cnt_sync_processor_queue_and_flush_time_ms",
+    "cnt_sync_processor_queue_time_ms",
+    "cnt_updatelatency",
+    "cnt_write_commitproc_time_ms",
+    "cnt_write_final_proc_time_ms",
+    "commit_count",
+    "proposal_count",
+    "sync_processor_request_queued",
+];
+
 /// By role and word.
 type Lines = BTreeMap<(String, &'static str), BTreeSet<String>>;
 
@@ -26,6 +48,7 @@ fn words_of_each_role_have_the_lines_that_java_has() {
     let (java, ours) = (lines(Java), lines(Zabkeeper));
     let restarted = &java[&("restarted".to_owned(), "mntr")];
     assert!(restarted.contains("zk_cnt_by1_write_per_namespace"), "{restarted:?}");
+    assert_eq!(java[&("leader".to_owned(), "counted")].len(), COUNTED.len());
     assert_eq!(java.keys().collect::<Vec<_>>(), ours.keys().collect::<Vec<_>>());
     let mut differences = Vec::new();
     for ((role, word), expected) in &java {
@@ -56,8 +79,13 @@ fn lines(target: Target) -> Lines {
         client.get("/by1", true).unwrap();
         assert!(client.delete("/none", -1).is_err());
     }
+    cluster.node(3).client(20_000).close().unwrap();
     cluster.await_same_zxid(&[1, 2, 3, 4]);
     let mut lines = Lines::new();
+    let is_counted = |name: &&&str| cluster.node(3).metric(name).is_some_and(|count| count != "0");
+    let counted: BTreeSet<String> =
+        COUNTED.iter().filter(is_counted).map(|name| (*name).to_owned()).collect();
+    lines.insert(("leader".into(), "counted"), counted);
     for id in ids {
         let node = cluster.node(id);
         let role = ask(node, &mut lines);
