@@ -2,6 +2,9 @@
 //! go on, nothing that was acknowledged is lost, and with space again it catches up.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::OnceLock;
 
 use zabkeeper::client::ZooKeeper;
 use zabkeeper::proto::{Acl, CreateMode};
@@ -11,6 +14,7 @@ use crate::failures::{WRITES, check};
 use crate::load::Load;
 use crate::scenarios::stop_and_compare;
 use crate::support::server::Target::Zabkeeper as Z;
+use crate::support::small_disk::is_allowed;
 use crate::support::wait_until;
 
 const IDS: [usize; 3] = [1, 2, 3];
@@ -100,6 +104,65 @@ fn snapshots_that_cannot_be_written_end_the_server() {
             await_end(cluster, id, 10, &["version-2", "snapshot.", why]);
             others_go_on(cluster, load, id);
             cluster.disk(id).resize(ROOM);
+            cluster.start_node(id);
+        }
+    });
+}
+
+/// The disk under a running process gives errors from now on: a tracer answers its system calls. It
+/// ends with the process.
+struct Tracer {
+    process: Child,
+    /// Open as long as it runs: it tells of new threads.
+    _messages: BufReader<ChildStderr>,
+}
+
+impl Tracer {
+    fn is_possible() -> bool {
+        static POSSIBLE: OnceLock<bool> = OnceLock::new();
+        *POSSIBLE.get_or_init(|| {
+            let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+            let tried = Tracer::attach(child.id(), "fdatasync");
+            child.kill().unwrap();
+            child.wait().unwrap();
+            is_allowed("no system calls that fail", tried)
+        })
+    }
+
+    /// Lets these system calls fail.
+    fn attach(pid: u32, calls: &str) -> Result<Tracer, String> {
+        let mut process = Command::new("strace")
+            .args(["-f", "-o", "/dev/null", "-e", &format!("inject={calls}:error=EIO")])
+            .args(["-p", &pid.to_string()])
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("strace: {error}"))?;
+        let mut messages = BufReader::new(process.stderr.take().unwrap());
+        let mut answer = String::new();
+        let _ = messages.read_line(&mut answer);
+        let tracer = Tracer { process, _messages: messages };
+        if answer.contains("attached") { Ok(tracer) } else { Err(answer) }
+    }
+}
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        let _ = self.process.kill(); // It may have ended by itself.
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn log_that_cannot_be_synced_ends_the_server() {
+    if !Tracer::is_possible() {
+        return;
+    }
+    check(ClusterSetup::new(&[Z, Z, Z]), |cluster, load| {
+        for role in ["follower", "leader"] {
+            let id = find(cluster, role);
+            let _tracer = Tracer::attach(cluster.node(id).pid().unwrap(), "fdatasync").unwrap();
+            await_end(cluster, id, 1, &["version-2/log.", "fdatasync", "Input/output error"]);
+            others_go_on(cluster, load, id);
             cluster.start_node(id);
         }
     });

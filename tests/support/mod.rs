@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | `ZOOKEEPER_HOME` | an unpacked Apache ZooKeeper 3.9.4 (`lib/*.jar`); without it and `java` the Java half is skipped |
 //! | `ZABKEEPER_REQUIRE_JAVA=1` | fail instead of skipping when there is no Java server |
-//! | `ZABKEEPER_REQUIRE_NAMESPACES=1` | fail instead of skipping where the machine gives its users no mount and network namespaces |
+//! | `ZABKEEPER_REQUIRE_NAMESPACES=1` | fail instead of skipping where the machine gives its users no mount and network namespaces, or has no `strace` |
 //! | `ZABKEEPER_TEST_TARGETS` | `java`, `zabkeeper` or both, separated by a comma (both) |
 //! | `ZABKEEPER_BLESS=1` | write the transcripts of the Java server to `expected/` |
 #![allow(dead_code, reason = "each test binary uses a part of this")]

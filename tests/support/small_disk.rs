@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use rustix::fs::statvfs;
 use tempfile::TempDir;
 
-/// With this variable at 1 tests fail where the machine has no namespaces, instead of being skipped.
+/// With this variable at 1 tests fail where the machine has no namespaces (or no `strace`), instead of
+/// being skipped.
 pub const REQUIRE_VARIABLE: &str = "ZABKEEPER_REQUIRE_NAMESPACES";
 
 /// Mounts with the options of the first line at `$1`, and again with those of each further one;
