@@ -494,6 +494,36 @@ fn links_of_the_documents_lead_somewhere() {
 
 /// The table of options in the document is the one in the code. `ZABKEEPER_UPDATE_DOCS=1` makes this
 /// test write it anew.
+/// `scripts/compare-mutants.sh` and `scripts/simulate.sh --patches` apply them to copies of the tree.
+#[test]
+fn patches_with_bugs_fit_the_tree() {
+    let mut found = Vec::new();
+    walk(&root().join("tests"), &mut found);
+    found.retain(|path| path.extension().is_some_and(|ending| ending == "patch"));
+    assert!(!found.is_empty());
+    let mut findings = Vec::new();
+    for path in found {
+        let patch = format!("\n{}", fs::read_to_string(&path).unwrap());
+        let mut source = String::new();
+        // Headers end a hunk like its successor does.
+        for hunk in patch.replace("\ndiff --git ", "\n@@").split("\n@@").skip(1) {
+            if let Some(file) = hunk.lines().find_map(|line| line.strip_prefix("--- a/")) {
+                source = fs::read_to_string(root().join(file)).unwrap();
+                continue;
+            }
+            let lines = hunk.lines().skip(1).filter(|line| line.starts_with([' ', '-']));
+            let before: String = lines.map(|line| format!("{}\n", &line[1..])).collect();
+            if before.is_empty() || !source.contains(&before) {
+                findings.push(format!("{}: there is no\n{before}", path.display()));
+            }
+        }
+        if source.is_empty() {
+            findings.push(format!("{}: no file is named", path.display()));
+        }
+    }
+    report("patches do not fit", &findings);
+}
+
 #[test]
 fn the_document_of_the_configuration_has_the_table_of_the_code() {
     const MARK: &str =
