@@ -382,6 +382,12 @@ impl Peer {
         self.call(OpCode::GetChildren, &body, format!("getChildren {path:?}{}", watching(watch)))
     }
 
+    /// getChildren2.
+    pub fn children2(&mut self, path: &str, watch: bool) -> Option<Packet> {
+        let body = GetChildrenRequest { path: path.into(), watch };
+        self.call(OpCode::GetChildren2, &body, format!("getChildren2 {path:?}{}", watching(watch)))
+    }
+
     /// getAllChildrenNumber.
     pub fn all_children_number(&mut self, path: &str) -> Option<Packet> {
         let body = GetAllChildrenNumberRequest { path: path.into() };
@@ -428,6 +434,12 @@ impl Peer {
     pub fn multi(&mut self, ops: Vec<MultiOp>) -> Option<Packet> {
         let label = format!("multi {}", names(&ops));
         self.call(OpCode::Multi, &MultiOperationRecord { ops }, label)
+    }
+
+    /// multiRead.
+    pub fn multi_read(&mut self, ops: Vec<MultiOp>) -> Option<Packet> {
+        let label = format!("multiRead {}", names(&ops));
+        self.call(OpCode::MultiRead, &MultiOperationRecord { ops }, label)
     }
 
     /// closeSession; notes the reply and the end of the connection.
@@ -486,6 +498,16 @@ pub fn op_set(path: &str, bytes: &str, version: i32) -> MultiOp {
 /// check in a multi.
 pub fn op_check(path: &str, version: i32) -> MultiOp {
     MultiOp::Check(CheckVersionRequest { path: path.into(), version })
+}
+
+/// getData in a multiRead.
+pub fn op_get(path: &str) -> MultiOp {
+    MultiOp::GetData(GetDataRequest { path: path.into(), watch: false })
+}
+
+/// getChildren in a multiRead.
+pub fn op_children(path: &str) -> MultiOp {
+    MultiOp::GetChildren(GetChildrenRequest { path: path.into(), watch: false })
 }
 
 /// A string and an int: the body of delete, check and their like.
