@@ -5,15 +5,11 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
+use crate::Outcome;
+
 /// A directory for a cluster, which ends with it.
 struct Cluster {
     dir: TempDir,
-}
-
-struct Outcome {
-    code: i32,
-    stdout: String,
-    stderr: String,
 }
 
 impl Cluster {
@@ -33,11 +29,7 @@ impl Cluster {
             .stdin(Stdio::null())
             .output()
             .unwrap();
-        Outcome {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        output.into()
     }
 
     /// Runs a command that must end with this code; what it printed.

@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
+use crate::Outcome;
+
 const BINARY: &str = env!("CARGO_BIN_EXE_zabkeeper");
 
 /// A copy of the scripts, with nothing beside it.
@@ -15,14 +17,6 @@ struct Clone {
     home: TempDir,
     /// Comes first in the path.
     tools: PathBuf,
-}
-
-/// What a run of the script gave.
-#[derive(Debug)]
-struct Outcome {
-    code: i32,
-    stdout: String,
-    stderr: String,
 }
 
 impl Clone {
@@ -66,11 +60,7 @@ impl Clone {
             .stdin(Stdio::null())
             .output()
             .unwrap();
-        Outcome {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        output.into()
     }
 
     /// Refused before anything is started.
