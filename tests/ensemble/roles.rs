@@ -1,11 +1,16 @@
 //! Ensembles of zabkeeper alone, in every role.
 
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::Duration;
 
 use zabkeeper::client::{ClientError, SessionCredentials, ZooKeeper};
+use zabkeeper::jute::Jute;
 use zabkeeper::proto::Zxid;
+use zabkeeper::proto::messages::ConnectRequest;
 
-use crate::cluster::{Cluster, ClusterSetup, Node};
+use crate::cluster::{Cluster, ClusterSetup, ELECTION_PATIENCE, Node};
 use crate::scenarios::{
     create, create_ephemeral, leave_behind_in_3, read, retry, start_with_leader_3,
     stop_and_compare, try_create,
@@ -273,6 +278,47 @@ fn session_moves_between_servers_and_its_ephemerals_live_as_long_as_it() {
     let gone = reattach(cluster.node(1), &session, 6000);
     assert!(gone.is_err());
     other.close().unwrap();
+    stop_and_compare(&mut cluster);
+}
+
+/// Asks for a session on a connection of its own, without waiting for an answer.
+fn ask_for(node: &Node, session: &SessionCredentials) -> TcpStream {
+    let request = ConnectRequest {
+        protocol_version: 0,
+        last_zxid_seen: 0,
+        timeout_ms: 60_000,
+        session_id: session.id.0,
+        passwd: Some(Arc::from(session.passwd)),
+        read_only: Some(false),
+    };
+    let bytes = request.to_bytes();
+    let mut stream = TcpStream::connect(node.addr()).unwrap();
+    stream.write_all(&[&(bytes.len() as i32).to_be_bytes()[..], &bytes].concat()).unwrap();
+    stream
+}
+
+/// The leader has not said yet whether the session lives when it is asked for again.
+#[test]
+fn the_newest_of_two_connections_gets_the_session() {
+    // So that nobody leaves the leader because it is silent.
+    let mut cluster = Cluster::start(&three().tick(20_000));
+    let leader = cluster.await_leader(&[1, 2, 3]);
+    let follower = leader % 3 + 1;
+    let client = cluster.node(leader).client(60_000);
+    let session = client.credentials();
+    drop(client);
+    cluster.node(leader).pause();
+    let mut first = ask_for(cluster.node(follower), &session);
+    cluster.node(follower).await_log(&format!("Revalidating client: {}", session.id));
+    let second = ask_for(cluster.node(follower), &session);
+    first.set_read_timeout(Some(ELECTION_PATIENCE)).unwrap();
+    let end = first.read(&mut [0; 64]).or_else(|error| match error.kind() {
+        ErrorKind::ConnectionReset => Ok(0),
+        _ => Err(error),
+    });
+    assert_eq!(end.unwrap(), 0);
+    cluster.node(leader).resume();
+    drop(second);
     stop_and_compare(&mut cluster);
 }
 
