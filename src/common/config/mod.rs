@@ -16,7 +16,7 @@ pub use error::{ConfigError, ConfigErrorKind, USAGE};
 pub use options::{ConfigOption, OPTIONS, options_markdown};
 pub use quorum_peer_config::{Configuration, parse_config};
 pub(crate) use quorum_server::host_and_port;
-pub use quorum_server::{LearnerType, QuorumServer};
+pub use quorum_server::{LearnerType, QuorumServer, check_roles};
 pub use quorum_settings::QuorumSettings;
 pub use server_config::{ServerConfig, SnapshotCompression};
 pub use system_properties::{SystemProperties, split_words};

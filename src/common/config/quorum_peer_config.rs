@@ -12,7 +12,7 @@ use log::Level;
 
 use super::error::ConfigError;
 use super::options;
-use super::quorum_server::{LearnerType, QuorumServer};
+use super::quorum_server::{LearnerType, QuorumServer, check_roles};
 use super::quorum_settings::QuorumSettings;
 use super::server_config::ServerConfig;
 use super::surroundings::{Machine, Nowhere, Surroundings};
@@ -451,16 +451,7 @@ impl<'a> Parser<'a> {
         }
         let voters = servers.values().filter(|server| server.is_participant()).count();
         let has_observers = voters < servers.len();
-        if voters == 0 && !self.standalone_enabled {
-            return Err(ConfigError::config(
-                "standaloneEnabled = false then number of participants should be >0",
-            ));
-        }
-        if voters == 0 && has_observers {
-            return Err(ConfigError::config(
-                "Observers w/o participants is an invalid configuration",
-            ));
-        }
+        check_roles(voters, has_observers, self.standalone_enabled)?;
         let is_distributed = voters > 1 || !self.standalone_enabled;
         if is_distributed && voters <= 2 {
             let text = "No server failure will be tolerated. You need at least 3 servers.";
@@ -474,11 +465,6 @@ impl<'a> Parser<'a> {
                 Level::Error,
                 "Invalid configuration, only one server specified (ignoring)".to_owned(),
             );
-            if has_observers {
-                return Err(ConfigError::config(
-                    "Observers w/o quorum is an invalid configuration",
-                ));
-            }
         }
         let server_id = self.read_my_id()?;
         let own = server_id.and_then(|sid| servers.get(&sid));

@@ -51,6 +51,27 @@ impl fmt::Display for LearnerType {
     }
 }
 
+/// Refuses what cannot work of any membership, whatever its quorums (Java: the end of
+/// `parseDynamicConfig`).
+pub fn check_roles(
+    voters: usize,
+    has_observers: bool,
+    standalone_enabled: bool,
+) -> Result<(), ConfigError> {
+    match voters {
+        0 if !standalone_enabled => Err(ConfigError::config(
+            "standaloneEnabled = false then number of participants should be >0",
+        )),
+        0 if has_observers => {
+            Err(ConfigError::config("Observers w/o participants is an invalid configuration"))
+        }
+        1 if standalone_enabled && has_observers => {
+            Err(ConfigError::config("Observers w/o quorum is an invalid configuration"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A member: who it is and where it listens.
 #[derive(Debug, Clone)]
 pub struct QuorumServer {

@@ -21,7 +21,7 @@ pub use maj::QuorumMaj;
 pub use members::Members;
 pub use oracle_maj::{FileOracle, Oracle, QuorumOracleMaj};
 
-use crate::common::config::{ConfigError, QuorumServer};
+use crate::common::config::{ConfigError, QuorumServer, check_roles};
 use crate::common::properties;
 use crate::proto::ServerId;
 
@@ -99,18 +99,7 @@ impl QuorumVerifier {
     /// Refuses what Java refuses of any configuration (Java: the end of `parseDynamicConfig`).
     pub fn check(&self, standalone_enabled: bool) -> Result<(), ConfigError> {
         let has_observers = !self.observing_members().is_empty();
-        match self.voting_members().len() {
-            0 if !standalone_enabled => Err(ConfigError::config(
-                "standaloneEnabled = false then number of participants should be >0",
-            )),
-            0 if has_observers => {
-                Err(ConfigError::config("Observers w/o participants is an invalid configuration"))
-            }
-            1 if standalone_enabled && has_observers => {
-                Err(ConfigError::config("Observers w/o quorum is an invalid configuration"))
-            }
-            _ => Ok(()),
-        }
+        check_roles(self.voting_members().len(), has_observers, standalone_enabled)
     }
 
     /// A majority of `servers`. For tests and for configurations that are computed.
