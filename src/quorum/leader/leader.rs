@@ -552,7 +552,6 @@ impl Leader {
     /// Makes the learner one of those that are sent what follows `last_seen`.
     fn start_forwarding(&self, state: &mut State, link: &Arc<LearnerLink>, last_seen: Zxid) {
         let State { proposals: Some(proposals), forwarding, observing, .. } = state else { return };
-        log::debug!("Start forwarding {last_seen} for peer sid: {}", link.sid());
         for forward in
             proposals.start_forwarding(link.ack_source(), last_seen, link.is_participant())
         {

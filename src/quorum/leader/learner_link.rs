@@ -190,9 +190,14 @@ impl LearnerLink {
         }
     }
 
-    /// Ends the connection once everything queued so far is written.
+    /// Ends the connection once everything queued so far is written; at once if the learner still
+    /// gets its history.
     pub fn close_after_flush(&self) {
-        self.queue(OutPacket::End);
+        if self.has_sender.load(Ordering::Acquire) {
+            self.queue(OutPacket::End);
+        } else {
+            self.close();
+        }
     }
 
     /// Whether the connection has ended.
