@@ -67,7 +67,8 @@ impl Shutdown {
     }
 
     /// Calls `hook` at the request, or at once if it was made, on the requesting thread; it must
-    /// not block. Not called any more once what is returned is dropped, unless a call has begun.
+    /// not block. Once what is returned is dropped it is not called any more, unless the request was
+    /// made before.
     #[must_use]
     pub fn on_request(&self, hook: impl Fn() + Send + Sync + 'static) -> ShutdownHook {
         let mut state = self.state.lock();
