@@ -17,11 +17,12 @@
 //! - the id of observers of releases before 3.3 is refused, our own as well, and both are closed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags};
 use socket2::SockRef;
 
 use super::election_peer::ElectionPeer;
@@ -29,7 +30,7 @@ use super::initial_message::InitialMessage;
 use super::peer_queue::PeerQueue;
 use super::recv_worker::{self, RecvQueue};
 use super::send_worker;
-use super::sockets::{StopSignal, connect};
+use super::sockets::{StopSignal, connect, wait};
 use crate::common::net_utils::{HostPort, MultipleAddresses};
 use crate::common::sync::{Mutex, Rank};
 use crate::common::thread::{self, OwnedThread};
@@ -45,6 +46,11 @@ const UNKNOWN_MAX: usize = 32;
 const ADDRESSES_SAID_MAX: usize = 8;
 /// A connection that lasted so long is made anew at once when it breaks while we look for a leader.
 const STABLE_AFTER: Duration = Duration::from_secs(1);
+/// One that did not last that long is made anew after 2, 4, 8, 16, 16, … ms, so many times in a row.
+const RETRIES_MAX: u32 = 10;
+const RETRY_DOUBLINGS: u32 = 4;
+/// How long a server that was told who we are may take to close the connection.
+const CLOSES_WITHIN: Duration = Duration::from_millis(200);
 
 /// The connections of one server. Share it in an `Arc`.
 pub(super) struct QuorumCnxManager {
@@ -75,6 +81,8 @@ struct Link {
     queue: Arc<PeerQueue>,
     connection: Option<Connection>,
     is_connecting: bool,
+    /// How many connections in a row did not last.
+    retries: u32,
     /// It asked to be connected to while an attempt was under way, which may be to an address where
     /// it no longer is.
     asked: Option<MultipleAddresses>,
@@ -87,10 +95,12 @@ struct Connection {
 }
 
 /// How an attempt to connect has ended.
-#[derive(PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Attempt {
     /// Nobody listens at any of the addresses: the server does not run.
     Refused,
+    /// The connection was reset before the first message was read.
+    Broken,
     /// In any other way.
     Over,
 }
@@ -165,7 +175,7 @@ impl QuorumCnxManager {
         let is_connected =
             self.state.lock().links.get(&sid).is_some_and(|link| link.connection.is_some());
         if !is_connected {
-            self.initiate_connection_async(sid, None);
+            self.initiate_connection_async(sid, None, Duration::ZERO);
         }
     }
 
@@ -174,6 +184,7 @@ impl QuorumCnxManager {
         self: &Arc<Self>,
         sid: ServerId,
         asked: Option<MultipleAddresses>,
+        delay: Duration,
     ) {
         let addresses = self.addresses(sid, asked.as_ref());
         if addresses.all_addresses().is_empty() {
@@ -211,29 +222,36 @@ impl QuorumCnxManager {
         let manager = Arc::clone(self);
         let name = format!("QuorumConnectionThread-[myid={}]-{attempt}", self.my_id);
         let thread = thread::spawn(name, thread::STACK_BYTES, move || {
-            let outcome = manager.initiate_connection(sid, &addresses);
+            let is_over = !delay.is_zero() && manager.stop.sleep(delay);
+            let outcome =
+                if is_over { Attempt::Over } else { manager.initiate_connection(sid, &addresses) };
             // Before it is told, so that who asks for an attempt because of it gets one.
-            let is_retried = manager.attempt_ended(sid);
-            if outcome == Attempt::Refused && !is_retried {
-                (manager.on_refused)(sid);
+            let is_retried = manager.attempt_ended(sid, outcome);
+            match outcome {
+                Attempt::Refused if !is_retried => (manager.on_refused)(sid),
+                Attempt::Broken if !is_retried => manager.retry(sid),
+                _ => {}
             }
         });
         match thread {
             Ok(thread) => self.keep(thread),
             Err(error) => {
                 log::error!("Exception while submitting quorum connection request: {error}");
-                let _ = self.attempt_ended(sid); // The next message tries again.
+                let _ = self.attempt_ended(sid, Attempt::Over); // The next message tries again.
             }
         }
     }
 
     /// True if there is another one, because the server has asked for it meanwhile.
-    fn attempt_ended(self: &Arc<Self>, sid: ServerId) -> bool {
+    fn attempt_ended(self: &Arc<Self>, sid: ServerId, outcome: Attempt) -> bool {
         let is_known = self.is_known(sid);
         let asked = {
             let mut state = self.state.lock();
             let Some(link) = state.links.get_mut(&sid) else { return false };
             link.is_connecting = false;
+            if outcome == Attempt::Refused {
+                link.retries = 0;
+            }
             let asked = link.asked.take().filter(|_| link.connection.is_none());
             if link.connection.is_none() && asked.is_none() && !is_known {
                 state.links.remove(&sid);
@@ -242,7 +260,7 @@ impl QuorumCnxManager {
         };
         let is_retried = asked.is_some();
         if is_retried {
-            self.initiate_connection_async(sid, asked);
+            self.initiate_connection_async(sid, asked, Duration::ZERO);
         }
         is_retried
     }
@@ -283,10 +301,7 @@ impl QuorumCnxManager {
                 return Attempt::Over;
             }
             match self.connect_to(address, timeout) {
-                Ok(socket) => {
-                    self.start_connection(socket, sid);
-                    return Attempt::Over;
-                }
+                Ok(socket) => return self.start_connection(socket, sid),
                 Err(error) => {
                     log::warn!(
                         "Cannot open channel to {sid} at election address {address}: {error}"
@@ -311,7 +326,7 @@ impl QuorumCnxManager {
 
     /// Says hello. Of two servers the one with the larger id keeps the connections it makes; the
     /// other one only makes itself known.
-    fn start_connection(self: &Arc<Self>, socket: TcpStream, sid: ServerId) {
+    fn start_connection(self: &Arc<Self>, socket: TcpStream, sid: ServerId) -> Attempt {
         let settings = self.peer.election_settings();
         let own = self.peer.verifier().all_members().get(&self.my_id).cloned();
         let hello = InitialMessage {
@@ -323,14 +338,45 @@ impl QuorumCnxManager {
             .and_then(|()| (&socket).write_all(&hello.encode(settings.multi_address_enabled)));
         if let Err(error) = sent {
             log::warn!("Ignoring exception reading or writing challenge: {error}");
-        } else if sid > self.my_id {
-            log::info!(
-                "Have smaller server identifier, so dropping the connection: (myId:{} --> sid:{sid})",
-                self.my_id
-            );
-        } else {
-            self.start_workers(socket, sid);
+            return Attempt::Broken;
         }
+        if sid < self.my_id {
+            self.start_workers(socket, sid);
+            return Attempt::Over;
+        }
+        log::info!(
+            "Have smaller server identifier, so dropping the connection: (myId:{} --> sid:{sid})",
+            self.my_id
+        );
+        if self.is_reset(&socket) { Attempt::Broken } else { Attempt::Over }
+    }
+
+    /// Whether the other side has ended without reading what was sent. Who has read it closes.
+    fn is_reset(&self, mut socket: &TcpStream) -> bool {
+        let mut fds = [PollFd::new(&socket, PollFlags::IN), PollFd::new(&self.stop, PollFlags::IN)];
+        wait(&mut fds, Instant::now().checked_add(CLOSES_WITHIN));
+        let is_ready = fds.first().is_some_and(|fd| !fd.revents().is_empty());
+        let is_reset = |error: io::Error| error.kind() == io::ErrorKind::ConnectionReset;
+        is_ready && socket.read(&mut [0]).is_err_and(is_reset)
+    }
+
+    /// A connection to `sid` did not last. Of a server that is being killed the system closes one
+    /// socket after the other, and takes connections until it comes to the listener. While we look
+    /// for a leader it matters that the server is gone.
+    fn retry(self: &Arc<Self>, sid: ServerId) {
+        if self.peer.server_state() != ServerState::Looking {
+            return;
+        }
+        let delay = {
+            let mut state = self.state.lock();
+            let Some(link) = state.links.get_mut(&sid) else { return };
+            if link.connection.is_some() || link.retries >= RETRIES_MAX {
+                return;
+            }
+            link.retries += 1;
+            Duration::from_millis(1 << link.retries.min(RETRY_DOUBLINGS))
+        };
+        self.initiate_connection_async(sid, None, delay);
     }
 
     pub(super) fn set_options(&self, socket: &TcpStream) -> io::Result<()> {
@@ -353,7 +399,7 @@ impl QuorumCnxManager {
         } else if sid < self.my_id {
             log::debug!("Create new connection to server: {sid}");
             drop(socket);
-            self.initiate_connection_async(sid, Some(hello.election_addr));
+            self.initiate_connection_async(sid, Some(hello.election_addr), Duration::ZERO);
         } else {
             self.start_workers(socket, sid);
         }
@@ -423,6 +469,9 @@ impl QuorumCnxManager {
             let Some(link) = state.links.get_mut(&sid) else { return };
             let queue = Arc::clone(&link.queue);
             let connection = link.connection.take_if(|connection| connection.number == number);
+            if connection.as_ref().is_some_and(|c| c.since.elapsed() >= STABLE_AFTER) {
+                link.retries = 0;
+            }
             if link.connection.is_none() && !link.is_connecting && !is_known {
                 state.links.remove(&sid);
             }
@@ -432,9 +481,9 @@ impl QuorumCnxManager {
         let Some(connection) = connection else { return };
         close(&connection.socket);
         // Our vote may have gone into it, and the other server with it.
-        if self.peer.server_state() == ServerState::Looking
-            && connection.since.elapsed() >= STABLE_AFTER
-        {
+        if connection.since.elapsed() < STABLE_AFTER {
+            self.retry(sid);
+        } else if self.peer.server_state() == ServerState::Looking {
             self.connect_one(sid);
         }
     }

@@ -69,6 +69,25 @@ fn a_server_that_asks_is_connected_to_after_the_attempt_under_way() {
     assert_eq!(read_hello(&accept(&elsewhere)).1, 2);
 }
 
+/// The system closes the sockets of a killed process one after the other. Connections that it still
+/// takes tell nothing; that nobody listens any more does, and it is to be found out soon.
+#[test]
+fn a_server_that_is_being_killed_is_tried_again_until_it_has_gone() {
+    for dying in [1, 3] {
+        let network = Network::new();
+        let listener = listen(network, dying);
+        let mut peer = TestPeer::new(2, &network.config(&[1, 2, 3], &[]));
+        // No other notification makes it try again.
+        peer.settings.min_notification_interval_ms = 60_000;
+        let node = Node::start(peer);
+        let _outcome = node.look();
+        for _ in 0..3 {
+            let taken = accept(&listener);
+            socket2::SockRef::from(&taken).set_linger(Some(Duration::ZERO)).unwrap();
+        }
+    }
+}
+
 #[test]
 fn hello_names_all_addresses_if_that_is_enabled() {
     let network = Network::new();
