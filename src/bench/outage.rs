@@ -5,11 +5,14 @@
 //! any session was answered.
 
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use serde_json::{Value, json};
 
 use super::args::{OutageArgs, resolve_servers};
@@ -23,6 +26,8 @@ use crate::proto::Zxid;
 
 /// How long one connection or one answer is waited for before the next server is tried.
 const ATTEMPT: Duration = Duration::from_secs(1);
+/// How long a killed process may take to end, before it no longer matters.
+const EXIT_PATIENCE: Duration = Duration::from_secs(5);
 /// Between attempts, once every server was tried.
 const RETRY: Duration = Duration::from_millis(2);
 
@@ -40,6 +45,7 @@ pub fn outage(args: &OutageArgs) -> anyhow::Result<Report> {
     let mut outcome = Outcome::default();
     let mut answers: Vec<Instant> = Vec::new();
     let mut killed_at = kill_at;
+    let (mut killed_unix, mut exit) = (Duration::ZERO, None);
     thread::scope(|scope| {
         let mut writers = Vec::new();
         for index in 0..args.sessions {
@@ -64,8 +70,11 @@ pub fn outage(args: &OutageArgs) -> anyhow::Result<Report> {
         if let Some(pid) = args.kill {
             let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
             let pid = raw.with_context(|| format!("--kill {pid}: not a process id"))?;
+            let handle = pidfd_open(pid, PidfdFlags::empty()).context("--kill")?;
+            killed_unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             killed_at = Instant::now();
             kill_process(pid, Signal::KILL).context("--kill")?;
+            exit = await_exit(&handle).map(|at| at.duration_since(killed_at));
         }
         for writer in writers {
             let Ok((part, times)) = writer.join() else { bail!("a worker panicked") };
@@ -88,7 +97,31 @@ pub fn outage(args: &OutageArgs) -> anyhow::Result<Report> {
     let mut report = Report::new(parameters, Measured { outcome, seconds, usage: None });
     report.unit = "writes";
     report.extras.push(("outage_ms", silence.as_secs_f64() * 1000.0));
+    if args.kill.is_some() {
+        report.extras.push(("killed_unix_s", killed_unix.as_secs_f64()));
+    }
+    if let Some(exit) = exit {
+        report.extras.push(("exit_ms", exit.as_secs_f64() * 1000.0));
+    }
     Ok(report)
+}
+
+/// When the process has ended, unless that takes longer than anybody would wait. Until then the
+/// system has not closed its sockets, and nobody can know.
+fn await_exit(process: &OwnedFd) -> Option<Instant> {
+    let deadline = Instant::now() + EXIT_PATIENCE;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: left.subsec_nanos().into(),
+        };
+        match poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&timeout)) {
+            Err(Errno::INTR) => {}
+            Ok(1) => return Some(Instant::now()),
+            _ => return None,
+        }
+    }
 }
 
 /// The longest time between two of the times, from `from` to `end`.
