@@ -172,7 +172,7 @@ pub struct ReplayArgs {
 }
 
 /// Lenient, for nobody knows how the recorded server was configured.
-const REPLAY_CONF: &[&str] = &[
+pub const REPLAY_CONF: &[&str] = &[
     "4lw.commands.whitelist=*",
     "extendedTypesEnabled=true",
     "maxClientCnxns=0",

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, ensure};
 
-use super::args::ReplayArgs;
+use super::args::{REPLAY_CONF, ReplayArgs};
 use super::difference::{self, Compared};
 use super::driver::Driver;
 use super::launch::Setup;
@@ -115,7 +115,16 @@ fn fill(report: &mut Report, file: &str, replay: &Replay, replayed: &Replayed, a
         took_ms: report.took_ms,
         ..Row::default()
     });
-    let sides = format!("--left {} --right {}", args.sides.left, args.sides.right);
+    let mut again = format!(
+        "zabkeeper compare replay {file} --left {} --right {}",
+        args.sides.left, args.sides.right
+    );
+    for (option, values) in [("--conf", &args.conf), ("--property", &args.property)] {
+        let is_default = option == "--conf" && values.iter().eq(REPLAY_CONF);
+        for value in values.iter().filter(|_| !is_default) {
+            again.push_str(&format!(" {option} '{value}'"));
+        }
+    }
     for one in &compared.differences {
         report.differences.push(Difference {
             kind: "replay".into(),
@@ -125,7 +134,7 @@ fn fill(report: &mut Report, file: &str, replay: &Replay, replayed: &Replayed, a
             right: one.right.join("\n"),
             deliberate: one.deliberate.map_or(String::new(), |found| found.id.to_owned()),
             sequence: steps_before(&replay.script, one.step),
-            replay: format!("zabkeeper compare replay {file} {sides}"),
+            replay: again.clone(),
         });
     }
     report.list_deliberate();

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 
 use crate::client::{RawConnection, Reply, new_session_request};
+use crate::compare::stage::SUPER_TOKEN;
 use crate::compare::wire::old_session;
 use crate::jute::Jute;
 use crate::proto::messages::{ConnectRequest, CreateRequest};
@@ -15,9 +16,6 @@ use crate::proto::{Acl, Code, OpCode};
 
 /// Longest wait for a reply.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// The password of the super user of all servers of a comparison.
-const SUPER_TOKEN: &str = "super:secret";
 
 /// What takes a session up again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
