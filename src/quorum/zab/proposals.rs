@@ -137,7 +137,7 @@ pub struct Proposals<S> {
     to_be_applied: VecDeque<Arc<TxnLogEntry>>,
     /// By the proposal after whose commit they are answered.
     pending_syncs: BTreeMap<Zxid, Vec<S>>,
-    /// The connection over which a server was last brought up to date.
+    /// The connection over which a voter was last brought up to date.
     connections: BTreeMap<ServerId, u64>,
     has_rolled_over: bool,
 }
@@ -290,7 +290,10 @@ impl<S> Proposals<S> {
         last_seen: Zxid,
         is_participant: bool,
     ) -> Vec<Forward> {
-        self.connections.insert(to.sid, to.connection);
+        // Of others no acknowledgement counts, and there may be any number of them.
+        if self.rule.is_voter(to.sid) {
+            self.connections.insert(to.sid, to.connection);
+        }
         for proposal in self.outstanding.iter_mut().filter(|p| p.entry.zxid() > last_seen) {
             proposal.acks.retain(|sid| *sid != to.sid);
         }
