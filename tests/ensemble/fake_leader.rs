@@ -601,3 +601,14 @@ fn an_observer_without_a_log_keeps_what_it_learned_until_it_ends() {
     assert_eq!((zxid, learner.on_disk()), (Zxid::new(5, 1), Zxid(0)));
     assert_eq!((learner.epoch("acceptedEpoch"), learner.epoch("currentEpoch")), (5, 0));
 }
+
+#[test]
+fn an_observer_without_a_log_goes_back_to_its_snapshot_when_it_has_to_cut() {
+    let learner = Learner::observer("syncEnabled=false");
+    let zxid = learner.play(|leader| {
+        leader.discover(2);
+        leader.send(PacketType::Trunc, 1, 5);
+        leader.await_end();
+    });
+    assert_eq!(zxid, Zxid(0));
+}

@@ -65,6 +65,10 @@ enum LearnerError {
          from the leader, move the directories version-2 away while the others serve, and start again."
     )]
     Truncate(DatabaseError),
+    /// An observer without a log cannot cut what it has in memory: it begins anew with what its files
+    /// hold, which is older.
+    #[error("there is no log to be cut to {0}; going back to the last snapshot")]
+    Forgotten(Zxid),
     /// Our disk: the process ends.
     #[error("{0}")]
     Disk(PersistenceError),
@@ -306,7 +310,7 @@ impl Learner<'_> {
             LearnerAction::Truncate(zxid) => {
                 log::warn!("Truncating log to get in sync with the leader {zxid}");
                 self.peer.state().set_sync_mode(SyncMode::Trunc);
-                self.database()?.truncate_log(zxid)?;
+                self.truncate(zxid)?;
             }
             LearnerAction::LoadSnapshot(zxid) => {
                 log::info!("Getting a snapshot from leader {zxid}");
@@ -354,6 +358,19 @@ impl Learner<'_> {
             | LearnerAction::CommitSync => {}
         }
         Ok(())
+    }
+
+    fn truncate(&mut self, zxid: Zxid) -> Result<(), LearnerError> {
+        match self.database()?.truncate_log(zxid) {
+            Err(DatabaseError::CannotTruncate(_))
+                if self.kind == (LearnerKind::Observer { has_log: false }) =>
+            {
+                // What it has learned since its last snapshot is in memory only.
+                self.database()?.reload()?;
+                Err(LearnerError::Forgotten(zxid))
+            }
+            other => Ok(other?),
+        }
     }
 
     fn send_info(&mut self, zxid: Zxid) -> Result<(), LearnerError> {
