@@ -6,7 +6,9 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+
+use socket2::{Domain, Socket, Type};
 
 /// A host, by name or address, and a port.
 #[derive(Debug, Clone)]
@@ -79,6 +81,34 @@ impl Eq for HostPort {}
 #[must_use]
 pub fn delimited_host(host: &str) -> String {
     if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
+}
+
+/// Listens without blocking, with `backlog` connections that are not accepted yet. `set_options` sets
+/// what accepted sockets inherit. An unspecified IPv4 address means all addresses of both families,
+/// as for Java's sockets.
+pub fn listen(
+    address: SocketAddr,
+    backlog: i32,
+    set_options: impl Fn(&Socket) -> io::Result<()>,
+) -> io::Result<TcpListener> {
+    let open = |address: SocketAddr| {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
+            socket.set_only_v6(false)?;
+        }
+        set_options(&socket)?;
+        socket.bind(&address.into())?;
+        socket.listen(backlog)?;
+        socket.set_nonblocking(true)?;
+        Ok(TcpListener::from(socket))
+    };
+    if address.ip() == IpAddr::V4(Ipv4Addr::UNSPECIFIED) {
+        // Without IPv6 in the kernel, IPv4 only; else its error is the one to tell.
+        let both = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), address.port());
+        return open(both).or_else(|_| open(address));
+    }
+    open(address)
 }
 
 /// The addresses of one purpose of one server, in the order of the configuration, without
@@ -154,6 +184,8 @@ impl Eq for MultipleAddresses {}
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpStream;
+
     use super::*;
 
     #[test]
@@ -168,6 +200,16 @@ mod tests {
         let other: MultipleAddresses =
             [HostPort::new("::1", 1), HostPort::new("b", 2)].into_iter().collect();
         assert_eq!(two, other);
+    }
+
+    #[test]
+    fn the_wildcard_listens_on_both_families() {
+        let listener = listen((Ipv4Addr::UNSPECIFIED, 0).into(), 10, |_| Ok(())).unwrap();
+        let address = listener.local_addr().unwrap();
+        let connect = |ip: IpAddr| TcpStream::connect((ip, address.port()));
+        assert!(connect(Ipv4Addr::LOCALHOST.into()).is_ok());
+        // Unless the kernel has no IPv6.
+        assert!(address.is_ipv4() || connect(Ipv6Addr::LOCALHOST.into()).is_ok());
     }
 
     #[test]

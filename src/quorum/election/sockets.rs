@@ -2,13 +2,15 @@
 //! owner says so.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
 use socket2::{Domain, Socket, Type};
+
+use crate::common::net_utils;
 
 /// A lasting signal to stop, which can be waited for together with sockets.
 pub(crate) struct StopSignal(OwnedFd);
@@ -98,29 +100,15 @@ pub(crate) fn connect(
     Ok(stream)
 }
 
-/// Listens without blocking; an unspecified IPv4 address means all addresses of both families.
+/// Listens for other servers, see [`net_utils::listen`].
 pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let open = |address: SocketAddr| {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        socket.set_reuse_address(true)?;
-        if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
-            socket.set_only_v6(false)?;
-        }
-        socket.bind(&address.into())?;
-        socket.listen(1024)?;
-        socket.set_nonblocking(true)?;
-        Ok(TcpListener::from(socket))
-    };
-    if address.ip() == IpAddr::V4(Ipv4Addr::UNSPECIFIED) {
-        // Without IPv6 in the kernel, IPv4 only; else its error is the one to tell.
-        let both = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), address.port());
-        return open(both).or_else(|_| open(address));
-    }
-    open(address)
+    net_utils::listen(address, 1024, |_| Ok(()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     fn local(port: u16) -> SocketAddr {
@@ -141,17 +129,5 @@ mod tests {
         stop.stop();
         stop.stop();
         assert!(stop.is_stopped() && stop.sleep(Duration::from_secs(3600)));
-    }
-
-    #[test]
-    fn the_wildcard_listens_on_both_families() {
-        let stop = StopSignal::new().unwrap();
-        let listener = listen((Ipv4Addr::UNSPECIFIED, 0).into()).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        assert!(connect(local(port), Duration::from_secs(1), &stop).is_ok());
-        if listener.local_addr().unwrap().is_ipv6() {
-            let address = (Ipv6Addr::LOCALHOST, port).into();
-            assert!(connect(address, Duration::from_secs(1), &stop).is_ok());
-        }
     }
 }

@@ -4,19 +4,20 @@
 //! last one has ended, or starts one, joins those that have ended as it goes, and the rest when it is
 //! told to stop.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
-use socket2::{Domain, Socket, Type};
+use socket2::Socket;
 
 use super::cnxn_factory::fast_close;
 use super::cnxn_thread;
 use super::server_cnxn::ServerCnxn;
 use crate::common::config::ServerConfig;
+use crate::common::net_utils::listen;
 use crate::common::thread::{self, OwnedThread};
 use crate::proto::Id;
 use crate::server::server_slot::{ServerSlot, Serving};
@@ -82,40 +83,16 @@ fn java_socket_address(address: SocketAddr) -> String {
 /// Clients that connect before the server serves wait in the backlog.
 pub fn bind_client_port(config: &ServerConfig) -> std::io::Result<Option<TcpListener>> {
     let Some(port) = config.client_port else { return Ok(None) };
-    let keep_alive = config.client_tcp_keep_alive;
-    bind(config.client_port_address, port, config.client_port_listen_backlog, keep_alive)
+    let host = config.client_port_address.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+    let backlog = config.client_port_listen_backlog;
+    let backlog = if backlog > 0 { backlog } else { DEFAULT_BACKLOG };
+    let set_options = |socket: &Socket| {
+        socket.set_tcp_nodelay(true)?;
+        socket.set_keepalive(config.client_tcp_keep_alive)
+    };
+    listen((host, port).into(), backlog, set_options)
         .map(Some)
         .map_err(|error| std::io::Error::new(error.kind(), format!("clientPort={port}: {error}")))
-}
-
-fn bind(
-    host: Option<IpAddr>,
-    port: u16,
-    backlog: i32,
-    keep_alive: bool,
-) -> std::io::Result<TcpListener> {
-    let backlog = if backlog > 0 { backlog } else { DEFAULT_BACKLOG };
-    let open = |address: SocketAddr| {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        socket.set_reuse_address(true)?;
-        if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
-            socket.set_only_v6(false)?;
-        }
-        socket.bind(&address.into())?;
-        socket.listen(backlog)?;
-        // `poll` says when to accept; a connection that is gone by then must not block us.
-        socket.set_nonblocking(true)?;
-        // Accepted sockets inherit both, which saves a call for each.
-        socket.set_tcp_nodelay(true)?;
-        socket.set_keepalive(keep_alive)?;
-        Ok(TcpListener::from(socket))
-    };
-    match host {
-        Some(host) => open(SocketAddr::new(host, port)),
-        // Without IPv6 in the kernel, IPv4 only.
-        None => open((Ipv6Addr::UNSPECIFIED, port).into())
-            .or_else(|_| open((Ipv4Addr::UNSPECIFIED, port).into())),
-    }
 }
 
 fn run(slot: &Arc<ServerSlot>, listener: &TcpListener, stop: &OwnedFd) {
