@@ -14,6 +14,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tempfile::TempDir;
 use zabkeeper::client::{ClientError, ZooKeeper};
+use zabkeeper::compare::port::Port;
 use zabkeeper::compare::process::Process;
 use zabkeeper::persistence::disk::RealDisk;
 use zabkeeper::persistence::{FileTxnSnapLog, Sessions, SnapLogOptions};
@@ -21,7 +22,6 @@ use zabkeeper::proto::Zxid;
 use zabkeeper::tree::{DataTree, TreeOptions};
 
 use crate::netns::{Host, Hosts};
-use crate::ports;
 use crate::proxy::{Link, LinkState};
 use crate::support::server::{Target, four_letter_word, java_home};
 use crate::support::small_disk::SmallDisk;
@@ -133,6 +133,8 @@ pub struct Cluster {
     nodes: Vec<Node>,
     /// From, to, and the links of the quorum and of the election port.
     links: Vec<(usize, usize, [Link; 2])>,
+    /// Of the servers and the links.
+    ports: Vec<Port>,
     hosts: Option<Hosts>,
     dir: TempDir,
 }
@@ -164,6 +166,7 @@ impl Cluster {
         let voters = setup.voters.iter().map(|target| (*target, false));
         let observers = setup.observers.iter().map(|target| (*target, true));
         let count = setup.voters.len() + setup.observers.len();
+        let mut ports = Vec::new();
         let hosts = setup.has_hosts.then(|| Hosts::new(count));
         let nodes: Vec<Node> = voters
             .chain(observers)
@@ -178,10 +181,8 @@ impl Cluster {
                 fs::write(data_dir.join("myid"), format!("{id}\n")).unwrap();
                 let log_dir = setup.has_log_elsewhere.then(|| dir.join("log"));
                 let host = hosts.as_ref().map(|hosts| hosts.host(id));
-                let [client_port, quorum_port, election_port] = [(); 3].map(|()| ports::claim());
+                let [client_port, quorum_port, election_port] = [(); 3].map(|()| claim(&mut ports));
                 let (properties, running) = (Vec::new(), None);
-                let ports = (client_port, quorum_port, election_port);
-                let (client_port, quorum_port, election_port) = ports;
                 Node {
                     id,
                     target,
@@ -199,7 +200,8 @@ impl Cluster {
                 }
             })
             .collect();
-        let mut cluster = Cluster { setup: setup.clone(), nodes, links: Vec::new(), hosts, dir };
+        let (setup, links) = (setup.clone(), Vec::new());
+        let mut cluster = Cluster { setup, nodes, links, ports, hosts, dir };
         cluster.connect();
         cluster
     }
@@ -220,8 +222,10 @@ impl Cluster {
                 .flat_map(|from| self.ids().map(move |to| (from, to)))
                 .filter(|(from, to)| from != to)
                 .collect();
-            addresses =
-                pairs.iter().map(|pair| (*pair, [ports::claim(), ports::claim()])).collect();
+            addresses = pairs
+                .iter()
+                .map(|pair| (*pair, [(); 2].map(|()| claim(&mut self.ports))))
+                .collect();
             let port = |from, to| {
                 let found =
                     addresses.iter().find(|(pair, _): &&((usize, usize), _)| *pair == (from, to));
@@ -706,6 +710,14 @@ pub struct Restored {
     pub sessions: usize,
     /// The tree.
     pub tree: DataTree,
+}
+
+/// A port that nobody else is given as long as it is among these.
+fn claim(ports: &mut Vec<Port>) -> u16 {
+    let port = Port::claim().unwrap();
+    let number = port.number();
+    ports.push(port);
+    number
 }
 
 fn copy_files(from: &Path, to: &Path) {

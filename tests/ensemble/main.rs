@@ -22,7 +22,6 @@ mod load;
 mod mixed;
 mod netns;
 mod partitions;
-mod ports;
 mod proxy;
 mod read_only;
 mod roles;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use zabkeeper::common::exit_code::ExitCode;
 use zabkeeper::common::thread;
+use zabkeeper::compare::port::Port;
 
 use super::*;
-use crate::ports;
 use crate::support::wait_until;
 
 fn ensemble(config: &str, sids: &[i64]) -> Vec<Node> {
@@ -120,21 +120,22 @@ fn servers_find_each_other_by_ipv6() {
         eprintln!("skipped: there is no IPv6 here");
         return;
     }
-    let port = ports::claim;
-    let config = format!("server.1=[::1]:1:{}\nserver.2=[::1]:1:{}\n", port(), port());
+    let ports = [(); 2].map(|()| Port::claim().unwrap());
+    let [one, two] = ports.each_ref().map(Port::number);
+    let config = format!("server.1=[::1]:1:{one}\nserver.2=[::1]:1:{two}\n");
     assert_eq!(leaders(&ensemble(&config, &[1, 2])), [2, 2]);
 }
 
 #[test]
 fn all_addresses_can_be_listened_on() {
     let config = Network::new().config(&[1, 2], &[]);
-    let port = ports::claim();
-    let config = config.replacen(&ELECTION_PORT.to_string(), &port.to_string(), 1);
+    let port = Port::claim().unwrap();
+    let config = config.replacen(&ELECTION_PORT.to_string(), &port.number().to_string(), 1);
     let mut first = TestPeer::new(1, &config);
     first.settings.quorum_listen_on_all_ips = true;
     let nodes = [Node::start(first), Node::start(TestPeer::new(2, &config))];
     assert_eq!(leaders(&nodes), [2, 2]);
-    assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+    assert!(std::net::TcpStream::connect(port.addr()).is_ok());
 }
 
 #[test]
