@@ -41,7 +41,9 @@ struct Shared {
     /// Taken out by the thread that looks, for the time it does.
     core: Mutex<Option<ElectionCore>>,
     /// The round and the proposal, for the answers. Written by the thread that looks before it
-    /// sends anything.
+    /// sends anything. Held by whoever sends, from the moment on at which it knows what: only the
+    /// newest message for a server counts, and an answer that was true a moment ago must not take
+    /// the place of the vote that has come after it. Java can lose a vote so.
     published: Mutex<(i64, Candidate)>,
 }
 
@@ -75,7 +77,7 @@ impl FastLeaderElection {
             manager,
             inbox,
             core: Mutex::new(Rank::Leaf, Some(core)),
-            published: Mutex::new(Rank::Leaf, published),
+            published: Mutex::new(Rank::Inbox, published),
         });
         let election =
             Self { threads: Mutex::new(Rank::Leaf, Vec::new()), shared: Arc::clone(&shared) };
@@ -154,7 +156,8 @@ impl Shared {
         let (mut wait_ms, mut deadline) = (0, None);
         while self.peer.is_running() && self.peer.server_state() == ServerState::Looking {
             let actions = core.on_event(&self.view(), event);
-            *self.published.lock() = (core.clock(), core.proposal());
+            let mut published = self.published.lock();
+            *published = (core.clock(), core.proposal());
             for action in actions {
                 match action {
                     ElectionAction::Broadcast(vote) => self.broadcast(&vote),
@@ -170,6 +173,7 @@ impl Shared {
                     }
                 }
             }
+            drop(published);
             // An event that sets no timer leaves the one that runs.
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
             event = match self.inbox.poll(left) {
@@ -289,11 +293,21 @@ impl Shared {
         received: &NotificationMessage,
         config: Option<&QuorumVerifier>,
     ) {
-        let state = self.peer.server_state();
-        let (clock, proposal) = *self.published.lock();
-        let own = Standing { state, current_vote: self.peer.current_vote(), clock, proposal };
         let view = self.view();
         let vote = &received.vote;
+        let published = self.published.lock();
+        let (clock, proposal) = *published;
+        let state = self.peer.server_state();
+        let own = Standing { state, current_vote: self.peer.current_vote(), clock, proposal };
+        let reaction = react(&view, &own, sid, received.state, *vote);
+        if let Some(answer) = reaction.answer {
+            self.send(sid, &answer);
+        }
+        if let Some(notification) = reaction.deliver {
+            // Before the election ends, which answers what is in there, or not at all.
+            self.inbox.offer(Inbox::Notification(notification));
+        }
+        drop(published);
         if view.is_voter(sid)
             && let Some(sender) = received.state
         {
@@ -309,15 +323,8 @@ impl Shared {
                 config.map_or(0, QuorumVerifier::version)
             );
         }
-        let reaction = react(&view, &own, sid, received.state, *vote);
         if reaction.report_looking {
             self.peer.report_looking_sid(sid, reaction.has_left);
-        }
-        if let Some(notification) = reaction.deliver {
-            self.inbox.offer(Inbox::Notification(notification));
-        }
-        if let Some(answer) = reaction.answer {
-            self.send(sid, &answer);
         }
     }
 }

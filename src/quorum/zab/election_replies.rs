@@ -19,7 +19,7 @@ pub struct Standing {
     pub proposal: Candidate,
 }
 
-/// What to do with a notification, in the order of the fields.
+/// What to do with a notification. What is sent must be on its way before anything else of ours is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Reaction {
     /// A voter is looking while we are not: the leader wants to know.
