@@ -1,10 +1,12 @@
 //! What every part needs: clocks, threads, ranked locks, paths, configuration, addresses, logging.
 
+pub mod allocator;
 pub mod atomic_file;
 pub mod circular_blocking_queue;
 pub mod config;
 pub mod exit_code;
 pub mod java_number;
+pub mod linked_blocking_queue;
 pub mod logging;
 pub mod net_utils;
 pub mod path_utils;

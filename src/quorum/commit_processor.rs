@@ -14,9 +14,8 @@
 use std::io;
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
-
 use super::zab::commit_matcher::{CommitMatcher, LocalRequest};
+use crate::common::linked_blocking_queue::{Receiver, Sender, unbounded};
 use crate::common::sync::{Mutex, Rank};
 use crate::common::thread::{self, OwnedThread, ServerListener};
 use crate::common::time;
@@ -102,11 +101,8 @@ impl CommitProcessor {
     }
 
     fn send(&self, messages: impl Iterator<Item = Message>) {
-        let queue = self.queue.lock();
-        for message in messages {
-            if let Some(queue) = &*queue {
-                let _ = queue.send(message); // The thread is gone: the server is stopping.
-            }
+        if let Some(queue) = &*self.queue.lock() {
+            queue.send_all(messages);
         }
     }
 }

@@ -6,14 +6,13 @@
 
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, unbounded};
-
 use super::prep::{PrepContext, PrepRequest, PrepState, TrackedSessions, prepare};
 use super::request::Request;
 use super::request_body::RequestBody;
 use super::request_processor::RequestProcessor;
 use super::stage::Stage;
 use super::zookeeper_server::ZooKeeperServer;
+use crate::common::linked_blocking_queue::{Receiver, unbounded};
 use crate::common::thread::{self, ServerListener};
 use crate::common::time;
 use crate::proto::TxnLogEntry;

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use crossbeam_channel::Sender;
-
 use super::request::Request;
 use super::request_processor::RequestProcessor;
+use crate::common::linked_blocking_queue::Sender;
 use crate::common::sync::{Mutex, Rank};
 use crate::common::thread::OwnedThread;
 
@@ -40,10 +39,9 @@ impl Stage {
 impl RequestProcessor for Stage {
     fn process_requests(&self, requests: &mut Vec<Box<Request>>) {
         let queue = self.queue.lock();
-        for request in requests.drain(..) {
-            if let Some(queue) = &*queue {
-                let _ = queue.send(request); // The thread is gone: the server is stopping.
-            }
+        match &*queue {
+            Some(queue) => queue.send_all(requests.drain(..)),
+            None => requests.clear(), // The server is stopping.
         }
     }
 

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded, unbounded};
+use crossbeam_channel::bounded;
 
 use super::flush_policy::{FlushPolicy, SnapshotPolicy};
 use super::request::Request;
@@ -15,6 +15,7 @@ use super::request_processor::RequestProcessor;
 use super::snapshot_taker::SnapshotTaker;
 use super::stage::Stage;
 use super::zookeeper_server::ZooKeeperServer;
+use crate::common::linked_blocking_queue::{Receiver, RecvTimeoutError, TryRecvError, unbounded};
 use crate::common::thread::{self, CriticalError, ServerListener};
 use crate::common::time;
 use crate::persistence::{CommitReport, FileTxnSnapLog};
@@ -22,7 +23,7 @@ use crate::persistence::{CommitReport, FileTxnSnapLog};
 /// The stage. It owns the log until it has ended.
 pub struct SyncStage {
     stage: Stage,
-    given_back: Receiver<FileTxnSnapLog>,
+    given_back: crossbeam_channel::Receiver<FileTxnSnapLog>,
 }
 
 impl SyncStage {
@@ -85,7 +86,7 @@ struct SyncThread {
     server: Arc<ZooKeeperServer>,
     requests: Receiver<Box<Request>>,
     log: FileTxnSnapLog,
-    give_back: Sender<FileTxnSnapLog>,
+    give_back: crossbeam_channel::Sender<FileTxnSnapLog>,
     next: Arc<dyn RequestProcessor>,
     flush_policy: FlushPolicy,
     snapshot_policy: SnapshotPolicy,

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwapOption;
-use crossbeam_channel::Sender;
 
 use super::blue_throttle::{BlueThrottleSettings, ConnectionThrottle, SessionKind};
 use super::cnxn::cnxn_factory::CnxnTable;
@@ -31,6 +30,7 @@ use super::server_stats::{ServerStats, ServerStatsProvider};
 use super::zk_database::ZkDatabase;
 use crate::auth::{AclPolicy, AuthenticationHelper};
 use crate::common::config::ServerConfig;
+use crate::common::linked_blocking_queue::Sender;
 use crate::common::sync::{Mutex, Rank};
 use crate::common::time;
 use crate::jute::{Input, Limits};

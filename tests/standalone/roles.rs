@@ -303,11 +303,11 @@ impl Follower {
         let last = Arc::new(FinalRequestProcessor::new(Arc::clone(&server)));
         let commit = CommitProcessor::start(&server, &listener(), true, last).unwrap();
         let commit = Arc::new(commit);
-        let (first, requests) = unbounded::<Box<Request>>();
+        let (first, requests) = linked_blocking_queue::unbounded::<Box<Request>>();
         let (forward, forwarded) = unbounded();
         let to_commit = Arc::clone(&commit);
         let thread = std::thread::spawn(move || {
-            for request in requests {
+            while let Ok(request) = requests.recv() {
                 let op = request.body.op_code().unwrap();
                 let packet = (request.session_id, request.cxid, op, request.bytes.clone());
                 let is_forwarded = request.needs_commit(true);
@@ -465,7 +465,7 @@ fn a_read_only_server_refuses_other_clients_and_may_answer_late() {
     let process = Process::start(|_| {});
     let (ask, asked) = unbounded();
     let server = process.server(ReadOnly(ask));
-    let (first, requests) = unbounded::<Box<Request>>();
+    let (first, requests) = linked_blocking_queue::unbounded::<Box<Request>>();
     server.start_intake(first);
     process.factory.slot().set_server(Arc::clone(&server));
     assert_eq!(process.word("isro"), "ro");

@@ -11,9 +11,8 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
-
 use crate::common::config::LearnerType;
+use crate::common::linked_blocking_queue::{Receiver, Sender, TryRecvError, unbounded};
 use crate::common::sync::{Mutex, Rank};
 use crate::common::time;
 use crate::metrics::ServerMetrics;

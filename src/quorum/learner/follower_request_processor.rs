@@ -9,9 +9,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, unbounded};
-
 use super::leader_link::LeaderLink;
+use crate::common::linked_blocking_queue::{Receiver, unbounded};
 use crate::common::sync::{Mutex, Rank};
 use crate::common::thread::{self, ServerListener};
 use crate::jute::OutputExt;

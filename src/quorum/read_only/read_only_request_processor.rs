@@ -7,8 +7,7 @@
 use std::io;
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, unbounded};
-
+use crate::common::linked_blocking_queue::{Receiver, unbounded};
 use crate::common::thread::{self, ServerListener};
 use crate::common::time;
 use crate::proto::{Code, OpCode};

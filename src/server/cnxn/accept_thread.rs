@@ -195,7 +195,7 @@ impl CnxnThreads {
         let (slot, next) = (Arc::clone(&self.slot), self.next.clone());
         self.started += 1;
         let name = format!("Cnxn-{}", self.started);
-        let thread = thread::spawn(name, CNXN_STACK_BYTES, move || {
+        let thread = thread::spawn_lean(name, CNXN_STACK_BYTES, move || {
             let mut job = first;
             loop {
                 let (serving, cnxn) = job;
