@@ -335,9 +335,13 @@ impl ZooKeeperServer {
         self.enqueue(request);
     }
 
-    /// Puts a request that a learner forwarded into the chain (`submitLearnerRequest`).
-    pub fn submit_learner_request(&self, request: Request) {
-        self.enqueue(request);
+    /// Puts requests that a learner forwarded into the chain (`submitLearnerRequest`).
+    pub fn submit_learner_requests(&self, requests: &mut Vec<Request>) {
+        self.metrics.prep_processor_request_queued.add(requests.len() as i64);
+        match &*self.first_processor.load() {
+            Some(first) => first.send_all(requests.drain(..).map(Box::new)),
+            None => requests.clear(), // The server is stopping.
+        }
     }
 
     /// What the session's server says of a client that wanted its session back, after

@@ -11,6 +11,7 @@ use zabkeeper::auth::{AclPolicy, AuthenticationHelper, EnforceAuthSettings, Prov
 use zabkeeper::client::{RawConnection, ZooKeeper, four_letter_word, new_session_request};
 use zabkeeper::common::config::ServerConfig;
 use zabkeeper::common::exit_code::ExitCode;
+use zabkeeper::common::linked_blocking_queue;
 use zabkeeper::common::thread::ServerListener;
 use zabkeeper::metrics::ServerMetrics;
 use zabkeeper::persistence::disk::RealDisk;

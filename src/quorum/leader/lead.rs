@@ -206,7 +206,7 @@ fn tick(
         let last_proposed = leader.last_proposed();
         let sync_timeout_ms = i64::try_from(leader.sync_timeout_ms()).unwrap_or(i64::MAX);
         for link in learners {
-            link.ping(last_proposed, time::elapsed_ms(), sync_timeout_ms);
+            link.ping(last_proposed, time::elapsed_ms(), sync_timeout_ms, leader.metrics());
         }
     }
 }

@@ -21,7 +21,7 @@ use super::learner_link::{LearnerLink, OutPacket};
 use super::learner_master::{LearnerError, LearnerMaster, SyncBegin};
 use super::learner_sync_throttler::{LearnerSyncThrottler, SyncType};
 use super::txn_log_source::TxnLogSource;
-use crate::common::sync::{Condvar, Mutex, Rank};
+use crate::common::sync::{Condvar, Mutex, MutexGuard, Rank};
 use crate::common::time;
 use crate::jute::{Limits, OutputExt};
 use crate::metrics::ServerMetrics;
@@ -69,9 +69,9 @@ struct State {
     /// None before the epoch is known.
     proposals: Option<Proposals<Arc<LearnerLink>>>,
     /// Followers that are sent every proposal.
-    forwarding: Vec<Arc<LearnerLink>>,
+    forwarding: Arc<Vec<Arc<LearnerLink>>>,
     /// Observers that are sent every commit.
-    observing: Vec<Arc<LearnerLink>>,
+    observing: Arc<Vec<Arc<LearnerLink>>>,
     /// Where commits go once the chain is there.
     commit_processor: Option<Arc<CommitProcessor>>,
 }
@@ -137,8 +137,8 @@ impl Leader {
                 Rank::LeaderState,
                 State {
                     proposals: None,
-                    forwarding: Vec::new(),
-                    observing: Vec::new(),
+                    forwarding: Arc::default(),
+                    observing: Arc::default(),
                     commit_processor: None,
                 },
             ),
@@ -212,8 +212,8 @@ impl Leader {
     }
 
     /// The followers that are sent proposals.
-    pub fn forwarding_followers(&self) -> Vec<Arc<LearnerLink>> {
-        self.state.lock().forwarding.clone()
+    pub fn forwarding_followers(&self) -> Arc<Vec<Arc<LearnerLink>>> {
+        Arc::clone(&self.state.lock().forwarding)
     }
 
     /// How many of them have no vote.
@@ -429,12 +429,15 @@ impl Leader {
                 break;
             }
             proposed += 1;
-            for link in forwarding.iter() {
-                link.queue(OutPacket::Proposal(Arc::clone(entry)));
-            }
+        }
+        for link in forwarding.iter() {
+            let entries = entries.iter().take(proposed);
+            link.queue(entries.map(|entry| OutPacket::Proposal(Arc::clone(entry))));
         }
         let is_handed_over = proposals.is_ready_to_hand_over();
+        let followers = Arc::clone(forwarding);
         drop(state);
+        followers.iter().for_each(|link| link.flush(self.peer.metrics()));
         for entry in entries.iter().take(proposed) {
             let size = i32::try_from(entry.bytes.len()).unwrap_or(i32::MAX);
             self.proposal_stats.set_last_buffer_size(size);
@@ -468,8 +471,7 @@ impl Leader {
             self.peer.metrics().ack_latency.add(&from.sid.to_string(), latency_ms);
         }
         let future = proposals.ack_all(from, zxids, &mut actions);
-        self.carry_out(&mut state, actions);
-        drop(state);
+        self.carry_out(state, actions);
         if future > 0 {
             log::warn!("Trying to commit {future} future proposals: {zxids:?} from {}", from.sid);
         }
@@ -488,7 +490,7 @@ impl Leader {
         let mut state = self.state.lock();
         let Some(proposals) = &mut state.proposals else { return };
         proposals.sync(link, &mut actions);
-        self.carry_out(&mut state, actions);
+        self.carry_out(state, actions);
     }
 
     /// Returns when what learners were told to commit was handed to the own chain as well. A client of
@@ -503,7 +505,7 @@ impl Leader {
         let mut state = self.state.lock();
         let Some(proposals) = &mut state.proposals else { return };
         proposals.revalidate_outstanding(&mut actions);
-        self.carry_out(&mut state, actions);
+        self.carry_out(state, actions);
     }
 
     /// Everything up to `zxid` is applied and in the committed log.
@@ -513,37 +515,59 @@ impl Leader {
         }
     }
 
-    /// Under the lock, so that every learner and the own chain get commits in the same order.
-    fn carry_out(&self, state: &mut State, actions: Vec<ProposalAction<Arc<LearnerLink>>>) {
+    /// Under the lock, so that every learner and the own chain get commits in the same order; it is
+    /// given up before anything is sent.
+    fn carry_out(
+        &self,
+        state: MutexGuard<'_, State>,
+        actions: Vec<ProposalAction<Arc<LearnerLink>>>,
+    ) {
         if actions.is_empty() {
             return;
         }
         let metrics = self.peer.metrics();
         let wall_ms = time::wall_ms();
-        let mut commits = Vec::with_capacity(actions.len());
+        let mut committed = Vec::with_capacity(actions.len());
+        let mut synced = Vec::new();
         for action in actions {
             match action {
                 ProposalAction::Commit(entry) => {
-                    for link in &state.forwarding {
-                        link.queue(OutPacket::Commit(entry.zxid()));
-                    }
-                    for link in &state.observing {
-                        link.queue(OutPacket::Inform(Arc::clone(&entry)));
-                    }
                     metrics.quorum_ack_latency.add(wall_ms.saturating_sub(entry.header.time));
-                    commits.push(Commit::Txn(entry));
+                    committed.push(entry);
                 }
                 ProposalAction::AnswerSync(link) => {
-                    link.queue(OutPacket::Other(PacketType::Sync.packet(0, None)));
+                    // What is committed before it goes before it.
+                    self.queue_commits(&state, &mut committed);
+                    link.queue([OutPacket::Other(PacketType::Sync.packet(0, None))]);
+                    synced.push(link);
                 }
             }
         }
-        metrics.commit_count.add(commits.len() as i64);
-        if let Some(processor) = &state.commit_processor {
-            processor.commit(commits);
-        }
+        self.queue_commits(&state, &mut committed);
         if state.proposals.as_ref().is_some_and(Proposals::is_ready_to_hand_over) {
             self.hand_over();
+        }
+        let (followers, observers) = (Arc::clone(&state.forwarding), Arc::clone(&state.observing));
+        drop(state);
+        for link in followers.iter().chain(observers.iter()).chain(&synced) {
+            link.flush(metrics);
+        }
+    }
+
+    fn queue_commits(&self, state: &State, committed: &mut Vec<Arc<TxnLogEntry>>) {
+        if committed.is_empty() {
+            return;
+        }
+        self.peer.metrics().commit_count.add(committed.len() as i64);
+        for link in state.forwarding.iter() {
+            link.queue(committed.iter().map(|entry| OutPacket::Commit(entry.zxid())));
+        }
+        for link in state.observing.iter() {
+            link.queue(committed.iter().map(|entry| OutPacket::Inform(Arc::clone(entry))));
+        }
+        match &state.commit_processor {
+            Some(processor) => processor.commit(committed.drain(..).map(Commit::Txn)),
+            None => committed.clear(),
         }
     }
 
@@ -552,16 +576,15 @@ impl Leader {
     /// Makes the learner one of those that are sent what follows `last_seen`.
     fn start_forwarding(&self, state: &mut State, link: &Arc<LearnerLink>, last_seen: Zxid) {
         let State { proposals: Some(proposals), forwarding, observing, .. } = state else { return };
-        for forward in
-            proposals.start_forwarding(link.ack_source(), last_seen, link.is_participant())
-        {
-            link.queue(match forward {
-                Forward::Proposal(entry) => OutPacket::Proposal(entry),
-                Forward::Commit(zxid) => OutPacket::Commit(zxid),
-            });
-        }
+        let before =
+            proposals.start_forwarding(link.ack_source(), last_seen, link.is_participant());
+        // Its thread, which is not there yet, will send them.
+        link.queue(before.into_iter().map(|forward| match forward {
+            Forward::Proposal(entry) => OutPacket::Proposal(entry),
+            Forward::Commit(zxid) => OutPacket::Commit(zxid),
+        }));
         let list = if link.is_participant() { forwarding } else { observing };
-        list.push(Arc::clone(link));
+        Arc::make_mut(list).push(Arc::clone(link));
         let has_followers = !state.forwarding.is_empty();
         self.peer.verifier().update_need_oracle(has_followers);
     }
@@ -642,8 +665,8 @@ impl LearnerMaster for Leader {
 
     fn remove_learner_handler(&self, link: &LearnerLink) {
         let mut state = self.state.lock();
-        state.forwarding.retain(|other| other.id() != link.id());
-        state.observing.retain(|other| other.id() != link.id());
+        Arc::make_mut(&mut state.forwarding).retain(|other| other.id() != link.id());
+        Arc::make_mut(&mut state.observing).retain(|other| other.id() != link.id());
         drop(state);
         let removed = self.learners.lock().remove(&link.id());
         drop(removed);
@@ -805,18 +828,21 @@ impl LearnerMaster for Leader {
     fn revalidate_session(&self, link: &Arc<LearnerLink>, session: SessionId, timeout_ms: i32) {
         let Some(serving) = self.serving() else { return };
         let (link, owner) = (Arc::clone(link), link.id());
+        let metrics = Arc::clone(self.peer.metrics());
         let answer = move |is_valid: bool| {
             let mut data = Vec::with_capacity(9);
             data.put_i64(session.0);
             data.put_bool(is_valid);
-            link.queue(OutPacket::Other(PacketType::Revalidate.packet(-1, Some(data.into()))));
+            let packet = PacketType::Revalidate.packet(-1, Some(data.into()));
+            link.send(OutPacket::Other(packet), &metrics);
         };
         serving.tracker.revalidate(session, timeout_ms, owner, Box::new(answer));
     }
 
-    fn submit_learner_request(&self, request: Request) {
-        if let Some(serving) = self.serving() {
-            serving.server.submit_learner_request(request);
+    fn submit_learner_requests(&self, requests: &mut Vec<Request>) {
+        match self.serving() {
+            Some(serving) => serving.server.submit_learner_requests(requests),
+            None => requests.clear(),
         }
     }
 

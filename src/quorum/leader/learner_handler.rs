@@ -118,7 +118,8 @@ impl LearnerHandler {
         }
         self.master.wait_for_startup()?;
         log::debug!("Sending UPTODATE message to {}", learner.sid);
-        self.link.queue(OutPacket::Other(PacketType::UpToDate.packet(-1, None)));
+        let packet = PacketType::UpToDate.packet(-1, None);
+        self.link.send(OutPacket::Other(packet), self.master.metrics());
         self.read_packets(&mut reader)
     }
 
@@ -227,7 +228,7 @@ impl LearnerHandler {
             // Behind what has been forwarded meanwhile, as Java's learners expect.
             let config = self.master.quorum_verifier_bytes();
             let packet = PacketType::NewLeader.packet(zxid.0, Some(config.into()));
-            self.link.queue(OutPacket::Other(packet));
+            self.link.queue([OutPacket::Other(packet)]);
         }
         Ok(writer.flush()?)
     }
@@ -291,29 +292,28 @@ impl LearnerHandler {
     }
 
     fn read_packets(&self, reader: &mut PacketReader<TcpStream>) -> Result<(), LearnerError> {
-        let mut acks = Vec::new();
+        let mut taken = Taken::default();
         loop {
             let mut next = Some(reader.read_packet()?);
             self.link.heard(self.master.tick_of_next_ack_deadline(), time::elapsed_ms());
             while let Some(packet) = next {
-                self.take(packet, &mut acks)?;
+                self.take(packet, &mut taken)?;
                 next = reader.next_buffered()?;
             }
-            self.flush(&mut acks);
+            if !taken.acks.is_empty() {
+                self.master.process_acks(&self.link, &taken.acks);
+                taken.acks.clear();
+            }
+            if !taken.requests.is_empty() {
+                self.master.submit_learner_requests(&mut taken.requests);
+            }
         }
     }
 
-    fn flush(&self, acks: &mut Vec<Zxid>) {
-        if !acks.is_empty() {
-            self.master.process_acks(&self.link, acks);
-            acks.clear();
-        }
-    }
-
-    fn take(&self, packet: QuorumPacket, acks: &mut Vec<Zxid>) -> Result<(), LearnerError> {
+    fn take(&self, packet: QuorumPacket, taken: &mut Taken) -> Result<(), LearnerError> {
         let kind = PacketType::from_i32(packet.packet_type);
         if kind == Some(PacketType::Ack) {
-            acks.push(Zxid(packet.zxid));
+            taken.acks.push(Zxid(packet.zxid));
             return Ok(());
         }
         let data = packet.data.as_deref().unwrap_or_default();
@@ -333,8 +333,6 @@ impl LearnerHandler {
                 self.master.revalidate_session(&self.link, session, timeout_ms);
             }
             Some(PacketType::Request) => {
-                // What it acknowledged before comes before.
-                self.flush(acks);
                 let request = Request::from_learner(
                     data,
                     packet.authinfo,
@@ -343,12 +341,19 @@ impl LearnerHandler {
                     time::elapsed_ms(),
                 )
                 .map_err(malformed)?;
-                self.master.submit_learner_request(request);
+                taken.requests.push(request);
             }
             _ => log::warn!("unexpected quorum packet, type: {}", packet.packet_type),
         }
         Ok(())
     }
+}
+
+/// What has come at once from a learner. One batch each: which came first makes no difference.
+#[derive(Default)]
+struct Taken {
+    acks: Vec<Zxid>,
+    requests: Vec<Request>,
 }
 
 fn malformed(error: crate::jute::JuteError) -> LearnerError {

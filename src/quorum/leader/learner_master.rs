@@ -128,8 +128,8 @@ pub trait LearnerMaster: Send + Sync {
     /// Is a learner's session alive? The answer goes through the queue, perhaps later.
     fn revalidate_session(&self, link: &Arc<LearnerLink>, session: SessionId, timeout_ms: i32);
 
-    /// A learner's request.
-    fn submit_learner_request(&self, request: Request);
+    /// Requests of a learner, which are taken out.
+    fn submit_learner_requests(&self, requests: &mut Vec<Request>);
 
     /// How long strings and buffers of requests may be.
     fn limits(&self) -> Limits;
