@@ -43,9 +43,9 @@ apt_install() { # PACKAGE...
     apt-get install -y -qq --no-install-recommends "$@" </dev/null >&2
 }
 
-# A C compiler and linker: rustc links with cc.
+# A C compiler and make: rustc links with cc, and jemalloc is built from its source.
 ensure_compiler() {
-  type -P cc >/dev/null || apt_install build-essential
+  { type -P cc && type -P make; } >/dev/null || apt_install build-essential
 }
 
 rust_wanted() {
