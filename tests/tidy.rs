@@ -50,8 +50,7 @@ const LINES_MAX: usize = 900;
 const TABLES: &[&str] = &[];
 
 /// The only files with unsafe code.
-const UNSAFE_ALLOWED: [&str; 2] =
-    ["src/common/allocator.rs", "src/persistence/mapped_file.rs"];
+const UNSAFE_ALLOWED: [&str; 2] = ["src/common/allocator.rs", "src/persistence/mapped_file.rs"];
 
 struct Source {
     /// Relative to the package, with forward slashes.
