@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use rustix::fs::{Access, SeekFrom, access, fdatasync, seek};
+use rustix::fs::{Access, Advice, SeekFrom, access, fadvise, fdatasync, seek};
 
 use super::mapped_file::MappedFile;
 
@@ -55,6 +55,12 @@ pub trait Disk: Send + Sync + fmt::Debug {
 
     /// When a file was last modified, in seconds since 1970.
     fn modified_s(&self, path: &Path) -> io::Result<i64>;
+
+    /// A file will hardly be read again: the operating system may use the memory that it is cached
+    /// in for something else. A hint.
+    fn uncache(&self, path: &Path) {
+        let _ = path; // Nothing is cached.
+    }
 }
 
 /// An open transaction log: appended to, synced, finished. After an error the content of the file
@@ -192,6 +198,11 @@ impl Disk for RealDisk {
             Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
             Err(_) => 0, // Before 1970: a clock that was never set.
         })
+    }
+
+    fn uncache(&self, path: &Path) {
+        // Only what is on the disk is dropped; and a hint that is not taken is no loss.
+        let _ = File::open(path).map(|file| fadvise(&file, 0, None, Advice::DontNeed));
     }
 }
 

@@ -151,7 +151,11 @@ impl FileSnap {
         self.disk.sync_dir(&self.snap_dir).at("sync", &self.snap_dir)?;
         let timestamp_s = self.disk.modified_s(&path).at("stat", &path)?;
         let info = SnapshotInfo { zxid, timestamp_s, path };
-        *self.last_snapshot_info.lock() = Some(info.clone());
+        let superseded = self.last_snapshot_info.lock().replace(info.clone());
+        if let Some(older) = superseded.filter(|older| older.path != info.path) {
+            // The next snapshot finds its memory. The newest stays cached for a quick restart.
+            self.disk.uncache(&older.path);
+        }
         Ok(info)
     }
 
