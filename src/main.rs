@@ -13,7 +13,6 @@ Usage: zabkeeper COMMAND [ARGUMENT...]
 ";
 
 fn main() -> ExitCode {
-    zabkeeper::common::allocator::cache_in_this_thread();
     let mut args = std::env::args_os();
     args.next();
     let command = args.next().unwrap_or_default();

@@ -105,13 +105,14 @@ pub fn spawn(
     stack_bytes: usize,
     body: impl FnOnce() + Send + 'static,
 ) -> io::Result<OwnedThread> {
-    spawn_lean(name, stack_bytes, || {
-        allocator::cache_in_this_thread();
-        body();
+    start(name.into(), stack_bytes, move |name| {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(body)) {
+            warn!("Exception occurred from thread {name}: {}", panic_text(panic.as_ref()));
+        }
     })
 }
 
-/// As [`spawn`], for a thread of which there are thousands: it gets no memory to keep.
+/// As [`spawn`], for a thread of which there are thousands: it keeps no memory.
 ///
 /// Errors: as [`spawn`].
 pub fn spawn_lean(
@@ -119,10 +120,9 @@ pub fn spawn_lean(
     stack_bytes: usize,
     body: impl FnOnce() + Send + 'static,
 ) -> io::Result<OwnedThread> {
-    start(name.into(), stack_bytes, move |name| {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(body)) {
-            warn!("Exception occurred from thread {name}: {}", panic_text(panic.as_ref()));
-        }
+    spawn(name, stack_bytes, || {
+        allocator::keep_no_memory_in_this_thread();
+        body();
     })
 }
 
@@ -138,7 +138,6 @@ pub fn spawn_critical(
 ) -> io::Result<OwnedThread> {
     let listener = Arc::clone(listener);
     start(name.into(), stack_bytes, move |name| {
-        allocator::cache_in_this_thread();
         let failure = match catch_unwind(AssertUnwindSafe(body)) {
             Ok(Ok(())) => return,
             Ok(Err(failure)) => failure,

@@ -443,8 +443,14 @@ mod tests {
     }
 
     fn start(link: &Arc<LearnerLink>, metrics: &Arc<ServerMetrics>) -> thread::JoinHandle<()> {
-        let (link, metrics) = (Arc::clone(link), Arc::clone(metrics));
-        thread::spawn(move || link.send_packets(&metrics))
+        let thread = {
+            let (link, metrics) = (Arc::clone(link), Arc::clone(metrics));
+            thread::spawn(move || link.send_packets(&metrics))
+        };
+        while !link.has_sender.load(Ordering::Acquire) {
+            thread::yield_now();
+        }
+        thread
     }
 
     /// Commits with these counters, in batches of many sizes.
