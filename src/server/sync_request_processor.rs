@@ -76,6 +76,7 @@ pub fn start(
         txns_since_snapshot: 0,
         to_flush: Vec::new(),
         last_flush_ms: time::elapsed_ms(),
+        has_given_way: false,
     };
     let name = format!("SyncThread:{}", server.role().server_id());
     let thread = thread::spawn_critical(name, thread::STACK_BYTES, listener, || worker.run())?;
@@ -97,6 +98,8 @@ struct SyncThread {
     #[expect(clippy::vec_box, reason = "requests travel boxed, a batch does not copy them")]
     to_flush: Vec<Box<Request>>,
     last_flush_ms: i64,
+    /// Others have had a turn to add to `to_flush`.
+    has_given_way: bool,
 }
 
 impl SyncThread {
@@ -120,6 +123,15 @@ impl SyncThread {
             Err(TryRecvError::Empty) => {}
         }
         if !self.to_flush.is_empty() {
+            if !std::mem::replace(&mut self.has_given_way, true) {
+                // One turn for who is about to send more: a sync costs the same for all of it.
+                std::thread::yield_now();
+                match self.requests.try_recv() {
+                    Ok(request) => return Ok(Some(request)),
+                    Err(TryRecvError::Disconnected) => return Ok(None),
+                    Err(TryRecvError::Empty) => {}
+                }
+            }
             let poll_ms = self.flush_policy.poll_time_ms(time::elapsed_ms() - self.last_flush_ms);
             if poll_ms > 0 {
                 let timeout = Duration::from_millis(poll_ms.unsigned_abs());
@@ -177,6 +189,7 @@ impl SyncThread {
         if self.to_flush.is_empty() {
             return Ok(());
         }
+        self.has_given_way = false;
         let metrics = self.server.metrics();
         metrics.sync_processor_batch_size.add(self.to_flush.len() as i64);
         let started_ms = time::elapsed_ms();

@@ -58,8 +58,8 @@ impl OutPacket {
 const MARKER_PACKET_INTERVAL: u64 = 1000;
 
 /// More packets, or bytes, are not sent by who added them: others wait for that thread.
-const OWN_PACKETS_MAX: usize = 16;
-const OWN_BYTES_MAX: usize = 64 << 10;
+const OWN_PACKETS_MAX: usize = 256;
+const OWN_BYTES_MAX: usize = 256 << 10;
 
 /// A larger buffer is given back after it was sent.
 const KEEP_BYTES_MAX: usize = 512 << 10;
