@@ -14,6 +14,8 @@ fn ensemble(config: &str, sids: &[i64]) -> Vec<Node> {
 }
 
 fn leaders(nodes: &[Node]) -> Vec<i64> {
+    // All at once: who still leads or follows would be joined, and look for a leader alone afterwards.
+    nodes.iter().for_each(|node| node.peer.set_server_state(ServerState::Looking));
     let outcomes: Vec<Outcome> = nodes.iter().map(Node::look).collect();
     outcomes.iter().map(Outcome::leader).collect()
 }
